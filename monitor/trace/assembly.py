@@ -24,7 +24,7 @@ from monitor.trace.bounds import LONGEST_RUN_SECONDS, MOST_ATTRIBUTES, MOST_COST
 from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.model import NO_BUDGET, UNRESOLVED, Budget, ModelVersion, Request, Trace, TraceId, Usage, VersionBy
 from monitor.trace.outcome_policy import status_outcome
-from monitor.trace.semconv import ABORTS, WAITS
+from monitor.trace.semconv import ABORTS, KINDS_BY_NAME, WAITS
 from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import OperationKind, Span
 
@@ -157,11 +157,9 @@ class _Run(Struct, frozen=True, gc=False):
     @property
     def is_agents_work(self) -> bool:
         """Whether a model or an agent did any of the work; a decorated function that only retrieves is not an agent."""
-        if self.model_calls:
-            return True
         kinds = {span.kind for span in self.ordered}
         looks_up = _RETRIEVAL in kinds or kinds.isdisjoint({_STEP, _TOOL})
-        return _AGENT in kinds or (_WORKFLOW in kinds and not looks_up)
+        return bool(self.model_calls) or _AGENT in kinds or (_WORKFLOW in kinds and not looks_up)
 
 
 class _Tree:
@@ -266,10 +264,8 @@ def _beside_agent(tops: Sequence[Span], tree: _Tree) -> set[str]:
 def _given_up(calls: Sequence[Span]) -> set[str]:
     """Ids of *calls* that were cancelled while another one ran, like a hedged request once the other has answered."""
     lost = {call.span_id: call for call in calls if call.error and ABORTS.search(call.error_type or "")}
-    if not lost or len(lost) == len(calls):
-        return set()
     others = [call for call in calls if call.span_id not in lost]
-    begun, done = min(call.started_at for call in others), max(map(_end, others))
+    begun, done = min((call.started_at for call in others), default=math.inf), max(map(_end, others), default=0.0)
     return {span_id for span_id, call in lost.items() if begun < _end(call) and call.started_at < done}
 
 
@@ -295,8 +291,14 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
 
 
 def _by_request(calls: Sequence[Span], tree: _Tree) -> list[list[Span]]:
-    """*calls* by service and the request id on them or on a span above them; those without one join the first group."""
-    named = [next((span.request_id for span in (call, *tree.above(call)) if span.request_id), None) for call in calls]
+    """
+    *calls* by service and the request id on them or on a span above them; those without one join the first group.
+
+    What runs an agent by its name, like each graph of LangGraph, needs no such id.
+    """
+    runs = {call.span_id: call.span_id for call in calls if KINDS_BY_NAME.get(call.name) in _AGENTS}
+    above = [(call.span_id, (call, *tree.above(call))) for call in calls]
+    named = [next((at.request_id for at in spans if at.request_id), runs.get(own)) for own, spans in above]
     served = [_own_service(call) if _calls_model(call, tree) else None for call in calls]
     first, head = (next(filter(None, each), None) for each in (named, served))
     groups: dict[tuple[str | None, str | None], list[Span]] = defaultdict(list)
@@ -323,7 +325,7 @@ def _by_end(span: Span) -> tuple[float, float, str]:
 
 def _innermost(calls: Sequence[Span], layers: Mapping[str, AbstractSet[str]]) -> Sequence[Span]:
     wrappers = {outer for call in calls for outer in layers.get(call.span_id, ())}
-    return [call for call in calls if call.span_id not in wrappers] or calls if wrappers else calls
+    return [call for call in calls if call.span_id not in wrappers] or calls
 
 
 def _layers(calls: Sequence[Span], tree: _Tree) -> Mapping[str, AbstractSet[str]]:
@@ -346,7 +348,9 @@ def _layers(calls: Sequence[Span], tree: _Tree) -> Mapping[str, AbstractSet[str]
 def _enclosing_calls(call: Span, tree: _Tree) -> Iterator[str]:
     for above in tree.above(call):
         if above.kind is _MODEL:
-            yield above.span_id
+            # A try that failed within a call that answered all the same is no record of that call.
+            if not (call.error and (above.output_tokens or above.answered)):
+                yield above.span_id
         elif above.kind not in _WRAPPED_IN:
             return
 
@@ -379,6 +383,10 @@ def _error(run: _Run) -> Span | None:
     answers = last.kind is _TOOL and run.head.kind in _AGENTS and run.head.answered and not run.head.calls_tools
     if run.model_calls and last.error and not answers:
         failed.append(last)
+    if not run.head.answered:
+        # Steps of the application may break and be caught; one around the last call, or without any, ends the run.
+        steps = (span for span in own if span.kind is _STEP and span.error and not ABORTS.search(span.error_type or ""))
+        failed += [step for step in steps if not acts or step.started_at <= last.started_at <= _end(last) <= _end(step)]
     recovered = max((call.started_at for call in acts if not call.error), default=float("-inf"))
     return next((span for span in failed if recovered < (span.ended_at or span.started_at)), None)
 
@@ -420,6 +428,10 @@ def _version(run: _Run, *, has_failed: bool) -> tuple[str, VersionBy, str | None
     calls = [call for call in calls if not call.error] or calls
     if calls:
         requested, answered = _answering(calls)
+        told = (call.span_id for call in calls if call.response_model == answered)
+        outer = {span_id for inner in told for span_id in run.layers.get(inner, ())}
+        asked = (span.request_model for span in reversed(run.ordered) if span.span_id in outer)
+        requested = requested or next(filter(None, asked), None)  # the inner record of a call may not say
         if has_failed and answered == requested and not any(call.answered or call.output_tokens for call in calls):
             answered = None  # a stream that broke off before it began repeats the name that was asked for
     else:
@@ -510,11 +522,9 @@ def _usage(run: _Run) -> Usage:
 
 
 def _total(run: _Run, name: str, add: Callable[[Iterable[Any]], _Number], most: _Number) -> _Number | None:
-    calls = run.model_calls
-    if run.layers:  # each call once: if its innermost span lacks a number, an outer one may have it
-        reporting = [span for span in run.ordered if span.kind is _MODEL and getattr(span, name) is not None]
-        calls = _innermost(reporting, run.layers)
-    known = [value for call in calls if (value := getattr(call, name)) is not None]
+    # Each call once: if its innermost span lacks a number, an outer one may have it.
+    reporting = [span for span in run.ordered if span.kind is _MODEL and getattr(span, name) is not None]
+    known = [getattr(call, name) for call in _innermost(reporting, run.layers)]
     return min(add(known), most) if known else getattr(run.head, name)
 
 

@@ -27,7 +27,7 @@ _PLAIN_KEYS = (
     "inputs", "kwargs", "args", "value",
 )  # fmt: skip
 _TEXT_KEYS = ("content", "parts", "contents", "blocks", "description")
-_WRAPPERS = ("input", "inputs", "state", "data", "kwargs", "params", "message", "value")
+_WRAPPERS = ("input", "inputs", "state", "data", "kwargs", "params", "message", "new_message", "value")
 _MAX_TOOL_NAME_CHARS = 256
 _TEXT_TYPES = ("text", "input_text")  # no set: a hostile type need not be hashable
 _DEEPEST = 6

@@ -39,13 +39,10 @@ def decode_otlp_json(document: Mapping[str, Any], limits: Limits, options: Decod
     """
     if not _SNAKE_CASE.isdisjoint(document):
         _to_camel_case(document)  # names of attributes are values, not keys
-    too_many = InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
-    if len(_objects(document, "resourceSpans") + _objects(document, "resourceLogs")) > limits.max_spans:
-        raise too_many
     spans = _resources(document, "resourceSpans", "scopeSpans", "spans")
     logs = _resources(document, "resourceLogs", "scopeLogs", "logRecords")
-    if sum(len(leaves) for _, leaves in spans + logs) > limits.max_spans:
-        raise too_many
+    if max(len(spans + logs), sum(len(leaves) for _, leaves in spans + logs)) > limits.max_spans:
+        raise InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
     return Reader(options, limits, _value).read(
         [(_pairs(resource), map(_span, leaves)) for resource, leaves in spans],
         [_log(log) for _, leaves in logs for log in leaves],

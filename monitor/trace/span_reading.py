@@ -240,11 +240,10 @@ def answered(attributes: SpanAttributes, output_tokens: int | None) -> bool | No
 
 def calls_tools(attributes: SpanAttributes) -> bool:
     """Whether the answer calls a tool, in any provider's words."""
-    if any("tool_call" in name for names in attributes.families.values() for name in names):
-        return True
+    is_named = any("tool_call" in name for names in attributes.families.values() for name in names)
     # The expression takes twenty times as long as a look for what all its words have in common.
     written = map(str, (*attributes.values(_OUTPUT), *attributes.messages.get(_OUTPUT, ())))
-    return any(("tool" in text or "function" in text) and _TOOL_CALL.search(text) is not None for text in written)
+    return is_named or any(("tool" in text or "function" in text) and _TOOL_CALL.search(text) for text in written)
 
 
 _TOOL_CALL = re.compile(

@@ -210,6 +210,24 @@ class TestRun:
 
             assert expected == (trace.steps, trace.usage.output_tokens)
 
+    def test_try_that_failed_within_a_call_that_answered_is_not_that_call(self) -> None:
+        """Pydantic AI writes the refused models of a fallback under the call that another one answered."""
+        call = a_call("a", request_model="m", response_model="m-1", output_tokens=5)
+        refused = a_call("b", "a", request_model="first", response_model=None, error=True, ended_at=STARTED_AT + 0.5)
+        answered = built(a_span(), call, refused)
+        failed = built(a_span(error=True), replace(call, error=True, response_model=None, output_tokens=None), refused)
+
+        assert ("m-1", 5, 2) == (answered.model_version, answered.usage.output_tokens, answered.steps)
+        assert ("first", 1) == (failed.requested_model, failed.steps)
+
+    def test_inner_record_of_a_call_that_names_no_requested_model_takes_it_from_the_outer_one(self) -> None:
+        """LiteLLM writes it on its own span alone; without it a stream's alias is a version beside the dated one."""
+        gateway = a_call("a", request_model="main", response_model="m-1")
+        call = a_call("b", "a", request_model="m", response_model="m-1")
+        run = built(a_span(), gateway, call, a_call("c", "b", response_model="m-1"))
+
+        assert ("m", "m-1", 1) == (run.requested_model, run.model_version, run.steps)
+
     def test_call_by_a_tool_is_a_call_of_its_own(self) -> None:
         """A tool that asks a model under the call that wanted it does not make that call vanish."""
         trace = built(a_span(), a_call("a"), a_tool_call("t", "a"), a_call("b", "t"))
@@ -368,6 +386,21 @@ class TestRun:
 
         assert [True, False] == [outcome.success for outcome in ends if outcome]
 
+    def test_step_that_broke_around_the_last_call_ends_a_run_without_an_answer(self) -> None:
+        """A guardrail of the OpenAI Agents SDK fails the turn, and agent and root end well; an answer is one."""
+        turn = a_span("s", parent_span_id="root", kind=OperationKind.STEP, error=True, ended_at=STARTED_AT + 3)
+        before_any, around = built(a_span(), turn), built(a_span(), turn, a_call("a", "s"))
+        fine = [
+            built(a_span(answered=True), turn),
+            built(a_span(), turn, a_call("a", started_at=STARTED_AT + 4)),
+            built(a_span(), replace(turn, started_at=STARTED_AT + 2), a_call("a")),
+            built(a_span(), replace(turn, error_type="GeneratorExit"), a_call("a", "s")),
+        ]
+
+        assert [False, False, *[True] * 4] == [
+            run.outcome.success for run in (before_any, around, *fine) if run.outcome
+        ]
+
     def test_hedged_call_that_was_given_up_decides_nothing(self) -> None:
         """The other call answered, or failed; a run that a person stopped has no such other call."""
         lost = a_call("b", error=True, error_type="CancelledError", ended_at=STARTED_AT + 2, response_model=None)
@@ -465,6 +498,16 @@ class TestRun:
         runs = build_traces([root, *agent, *beside, a_call("c", service="titles")], OutcomeSettings())
 
         assert [("support-agent", 3), ("titles", 1)] == [(run.service, run.steps) for run in runs]
+
+    def test_graphs_side_by_side_are_runs_of_their_own(self) -> None:
+        """A batch of LangGraph runs, whose spans call themselves chains; other chains of a handler are one run."""
+        batch = a_span(kind=OperationKind.OTHER, ended_at=STARTED_AT + 9)
+        chains = [a_span(name, parent_span_id="root", kind=OperationKind.STEP, name="LangGraph") for name in "ab"]
+        calls = [a_call(f"{chain.span_id}1", chain.span_id) for chain in chains]
+        others = [replace(chain, name="RunnableSequence") for chain in chains]
+
+        assert [1, 1] == [run.steps for run in build_traces([batch, *chains, *calls], OutcomeSettings())]
+        assert [2] == [run.steps for run in build_traces([batch, *others, *calls], OutcomeSettings())]
 
     def test_calls_of_a_batch_that_name_their_requests_are_runs_of_their_own(self) -> None:
         """What names none belongs to the first; what the application says is said of all."""

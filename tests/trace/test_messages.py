@@ -52,6 +52,11 @@ ASKED = "Book a table"
         pytest.param({"a": 1}, ('{"a": 1}', None), id="some object"),
         pytest.param({"model": "m", "contents": ASKED}, (ASKED, None), id="Gemini with a text"),
         pytest.param({"params": {"message": {"role": "user", "parts": [{"text": ASKED}]}}}, (ASKED, 1), id="A2A"),
+        pytest.param(
+            {"user_id": "u", "new_message": {"role": "user", "parts": [{"text": ASKED}]}, "run_config": None},
+            (ASKED, 1),
+            id="Google ADK",
+        ),
         pytest.param({"args": [{"query": ASKED}], "kwargs": {}}, (ASKED, None), id="argument that is an object"),
         pytest.param({"kwargs": {"messages": [{"role": "user", "content": ASKED}]}}, (ASKED, 1), id="keyword argument"),
         pytest.param([{"role": "MessageRole.USER", "content": ASKED}], (ASKED, 1), id="printed enumeration"),

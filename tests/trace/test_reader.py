@@ -122,6 +122,7 @@ INPUT_NAMES = (
     "haystack.agent.step.llm.input",
     "haystack.component.input",
     "llm.messages",
+    "confident.span.input",
 )
 OUTPUT_NAMES = (
     "ai.response.text",
@@ -140,6 +141,7 @@ OUTPUT_NAMES = (
     "haystack.agent.output",
     "haystack.agent.step.llm.output",
     "haystack.component.output",
+    "confident.span.output",
 )
 CACHED_NAMES = (
     "gen_ai.usage.cache_read.input_tokens",
@@ -149,6 +151,8 @@ CACHED_NAMES = (
     "gen_ai.usage.cache_write_input_tokens",
     "llm.token_count.prompt_details.cache_read",
     "llm.token_count.prompt_details.cache_write",
+    "gen_ai.usage.cache_write.input_tokens",
+    "ai.usage.cachedInputTokens",
     "cache_read_tokens",
     "cache_creation_tokens",
 )
@@ -420,8 +424,14 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
             ("langwatch.user.id", "user_id"),
             ("gen_ai.thread.id", "conversation_id"),
             ("wandb.thread_id", "conversation_id"),
+            ("confident.trace.thread_id", "conversation_id"),
+            ("confident.trace.user_id", "user_id"),
         )
     },
+    "confident.span.type": ({"confident.span.type": "llm"}, _span("kind"), OperationKind.MODEL),
+    "confident.llm.model": ({**MODEL_CALL, "confident.llm.model": "m"}, _span("request_model"), "m"),
+    "confident.agent.name": ({"confident.agent.name": "support"}, _span("agent_name"), "support"),
+    "confident.tool.name": ({"confident.tool.name": "book"}, _span("tool_name"), "book"),
     "langwatch.span.type": ({"langwatch.span.type": "llm"}, _span("kind"), OperationKind.MODEL),
     "fi.span.kind": ({"fi.span.kind": "TOOL"}, _span("kind"), OperationKind.TOOL),
     "langwatch.input": ({"langwatch.input": f'{{"type": "chat_messages", "value": {_MESSAGES}}}'}, _asked, ("Hi", 1)),
@@ -502,7 +512,13 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     **{name: ({"gen_ai.usage.input_tokens": 10, name: 90}, _span("input_tokens"), 100) for name in CACHED_NAMES},
     **{
         name: ({name: 3}, _span("input_tokens"), 3)
-        for name in ("ai.usage.inputTokens", "ai.usage.promptTokens", "llm.usage.prompt_tokens", "input_tokens")
+        for name in (
+            "ai.usage.inputTokens",
+            "ai.usage.promptTokens",
+            "llm.usage.prompt_tokens",
+            "confident.llm.input_token_count",
+            "input_tokens",
+        )
     },
     **{
         name: ({name: 3}, _span("output_tokens"), 3)
@@ -510,6 +526,7 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
             "ai.usage.outputTokens",
             "ai.usage.completionTokens",
             "llm.usage.completion_tokens",
+            "confident.llm.output_token_count",
             "output_tokens",
         )
     },
