@@ -224,8 +224,7 @@ def _adopted(topmost: Sequence[Span], tree: _Tree) -> Mapping[str, Span]:
     known = tree.by_id.keys() | {None, *(agent.parent_span_id for agent in agents)}
     adopted = {}
     for span in topmost if len(agents) <= _HIGHEST_CLIMB else ():
-        begun, done = span.started_at, _end(span)
-        during = [agent for agent in agents if agent.started_at <= begun and done <= (agent.ended_at or math.inf)]
+        during = [at for at in agents if at.started_at <= span.started_at and _end(span) <= (at.ended_at or math.inf)]
         if len(during) == 1 and span.kind not in _AGENTS and span.parent_span_id not in known:
             adopted[span.span_id] = replace(span, parent_span_id=during[0].span_id)
     return adopted
@@ -406,10 +405,9 @@ def _error_type(run: _Run, error: Span | None) -> str | None:
 
 def _tool_calls(run: _Run) -> int | None:
     """Number of tool calls; None if it is not known, for example if the library writes no spans for them."""
-    if run.tool_calls or not run.model_calls:
-        return len(run.tool_calls) or None
-    shows_tools = any(span.kind in _AGENTS or span.kind is _STEP for span in run.ordered)
-    return 0 if shows_tools and not any(call.calls_tools for call in run.model_calls) else None
+    shows_tools = run.model_calls and any(span.kind in _AGENTS or span.kind is _STEP for span in run.ordered)
+    none_wanted = shows_tools and not any(call.calls_tools for call in run.model_calls)
+    return len(run.tool_calls) or (0 if none_wanted else None)
 
 
 def _version(run: _Run, *, has_failed: bool) -> tuple[str, VersionBy, str | None]:

@@ -74,6 +74,8 @@ def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decode
 
 
 def _read(document: Any, limits: Limits, options: DecodeOptions) -> Decoded:
+    if isinstance(document, str) and document.lstrip()[:1] in {"{", "["}:  # some write JSON into JSON
+        return _decode_json(document.encode(), limits, options)
     if is_native(document):
         return _said(read_document(document), limits)
     if is_otlp_json(document):

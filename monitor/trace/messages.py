@@ -274,7 +274,7 @@ def _texts(content: Any, depth: int = 0) -> Iterable[str]:
         for part in content:
             yield from _texts(part, depth + 1)
     elif isinstance(content, dict) and content.get("type", "text") in _TEXT_TYPES and depth < _DEEPEST:
-        yield from _texts(content.get("text", content.get("content", "")), depth + 1)
+        yield from _texts(content.get("text", content.get("content", content.get("value", ""))), depth + 1)
 
 
 def _plain_text(value: Any) -> Asked:

@@ -38,7 +38,7 @@ class Meaning(NamedTuple):
     rest: str = ""
 
 
-_QUOTED = ("mlflow.", "braintrust.", "genkit:")
+_QUOTED = ("mlflow.", "braintrust.", "genkit:", "model")
 _MEANINGS = {
     row.name: Meaning(row.fact, rank, row.name.startswith(_QUOTED), row.prefix) for rank, row in enumerate(ATTRIBUTES)
 }

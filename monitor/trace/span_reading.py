@@ -60,7 +60,8 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
     if Field.RESPONSE_MODEL in singles or (Field.REQUEST_MODEL in singles and not _CALLS.isdisjoint(singles)):
         return _model_kind(attributes, name)
     nothing = _SIGNS_OF_A_STEP.isdisjoint(singles) and not attributes.has_messages_or_tools()
-    return semconv.KINDS_BY_NAME.get(name, OperationKind.OTHER if nothing else OperationKind.STEP)
+    # Some write the name of an agent in brackets behind what it does.
+    return semconv.KINDS_BY_NAME.get(name.partition(" [")[0], OperationKind.OTHER if nothing else OperationKind.STEP)
 
 
 _LONGEST_KIND = _LONGEST_MODEL = 1_024  # characters that are remembered; hostile ones are endless
@@ -140,7 +141,7 @@ _SAY_NOTHING = frozenset(
 _LEADING_TYPE = re.compile(
     r"(?:1 (?=CANCELLED: )|io\.grpc\.\w+: |.*\bcode = |(?:<\w+ of RPC that terminated with:\s+status = )?StatusCode\.|"
     r"Status\(StatusCode=\")((?i:cancell?ed))\b|(CANCELL?ED)(?::|$)|"
-    r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt|Triggered))\b|.*\b(HttpClient\.Timeout)\b|"
+    r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt|Triggered|Exit))\b|.*\b(HttpClient\.Timeout)\b|"
     r"(?:.*\b)?(context cancell?ed|(?i:operation|request|run|task) was (?:aborted|cancell?ed))\.?$|"
     r"(?:[Tt]he )?([Uu]ser (?:aborted|cancell?ed))(?: (?:an?|the|this) \w+)?\.?$|"
     r"((?i:cancell?ed|aborted|client disconnected|(?:run )?(?:cancell?ed|aborted|stopped) by (?:the )?user))\.?$"

@@ -81,6 +81,19 @@ def test_of_several_documents_all_are_read_or_none(value: bytes, reason: DropRea
     assert reason_of(value, Limits(max_spans=2)) is reason
 
 
+@pytest.mark.parametrize("value", [as_bytes(a_trace_event()), SPANS, SCORE])
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_document_may_be_a_json_text(value: bytes, packed: Callable[[bytes], bytes]) -> None:
+    """As a JSON serializer writes a text that is JSON already; its limits hold within it."""
+    quoted = packed(json.dumps(value.decode()).encode())
+    twice = json.dumps(json.dumps(value.decode())).encode()
+
+    assert decode(value, LIMITS) == decode(quoted, LIMITS)
+    assert reason_of(twice) is DropReason.SCHEMA_UNKNOWN
+    assert reason_of(b'"how"') is DropReason.SCHEMA_UNKNOWN
+    assert reason_of(json.dumps(nested(9).decode()).encode(), TIGHT) is DropReason.TOO_DEEP
+
+
 @pytest.mark.parametrize("value", [as_bytes(a_trace_event()), SPANS])
 def test_head_of_a_schema_registry_is_passed_over(value: bytes) -> None:
     """A zero and the id of the schema."""

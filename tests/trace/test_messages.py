@@ -49,6 +49,11 @@ ASKED = "Book a table"
         pytest.param([{"role": "system", "content": "Be brief."}], (None, 1), id="nobody asked"),
         pytest.param([{"role": "user", "content": None}], (None, 1), id="no content"),
         pytest.param([{"role": ["user"], "content": {"type": [], "text": "x"}}], (None, 1), id="hostile types"),
+        pytest.param(
+            [{"role": "user", "content": [{"type": "text", "text": {"value": ASKED, "annotations": []}}]}],
+            (ASKED, 1),
+            id="Assistants",
+        ),
         pytest.param({"a": 1}, ('{"a": 1}', None), id="some object"),
         pytest.param({"model": "m", "contents": ASKED}, (ASKED, None), id="Gemini with a text"),
         pytest.param({"params": {"message": {"role": "user", "parts": [{"text": ASKED}]}}}, (ASKED, 1), id="A2A"),

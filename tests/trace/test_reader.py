@@ -411,6 +411,7 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     },
     "gen_ai.response.finish_reason": ({"gen_ai.response.finish_reason": "error"}, _span("error"), True),
     "gen_ai.thread.run.status": ({"gen_ai.thread.run.status": "failed"}, _span("error"), True),
+    "model": ({**MODEL_CALL, "model": '"gpt-4o"'}, _span("request_model"), "gpt-4o"),
     "genkit:name": (
         {"genkit:metadata:subtype": "model", "genkit:name": "googleai/gemini-2.5-flash"},
         _span("request_model"),
@@ -770,6 +771,24 @@ def test_version_may_be_a_number() -> None:
     assert read_span({**MODEL_CALL, "cliffwatch.model_version": True}).model_version is None
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("agent_run [writer]", OperationKind.AGENT),
+        ("call_llm", OperationKind.MODEL),
+        ("turn", OperationKind.WORKFLOW),
+        ("GET [x]", OperationKind.OTHER),
+    ],
+)
+def test_span_without_a_kind_is_told_by_its_name(name: str, kind: OperationKind) -> None:
+    """A call of Google ADK that failed says nothing else; the name of the agent stands behind that of its span."""
+
+    def play(tracer: Tracer) -> None:
+        tracer.start_span(name).end()
+
+    assert kind is read(recorded(play)).spans[0].kind
+
+
 def test_flow_is_no_model() -> None:
     """Genkit names flows and models alike."""
     flow = read_span({"genkit:metadata:subtype": "flow", "genkit:name": "menuFlow"})
@@ -940,6 +959,11 @@ def test_error_type_of_none_is_no_error(name: str) -> None:
 
     assert (None, None) == (fine.error, fine.error_type)
     assert (True, "KeyError") == (failed.error, failed.error_type)
+
+
+def test_generator_that_nobody_read_to_its_end_is_named() -> None:
+    """LangChain says it in the message alone."""
+    assert ABORTS.search(error_type_of_call({}, "GeneratorExit()") or "")
 
 
 def test_guardrail_that_stopped_a_run_is_named() -> None:
