@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -25,6 +24,7 @@ Columns = Mapping[str, Sequence[Any]]
 """Values of several rows, by column."""
 
 _NUMBERS = {"hour", "bin", *SUMS}
+_MOST = 1e100  # whose square is no infinity
 _TIERS = {str(tier): tier for tier in Tier}  # several times faster than `Tier`
 
 _Kind = tuple[int, Tier, str, int, bool]
@@ -148,11 +148,13 @@ def tiers_of(view: arms.TierView, columns: Columns) -> Sequence[Tier]:
 
 
 def _is_sound(name: str, column: Sequence[Any]) -> bool:
+    types = set(map(type, column))
     if name in {"tier", "declared_tier"}:
         return set(column) <= {*_TIERS, ""}
     if name.endswith("_sum"):
-        return set(map(type, column)) <= {int, float} and math.isfinite(sum(column))
-    return name not in _NUMBERS or (set(map(type, column)) <= {int} and min(column, default=0) >= 0)
+        is_signed = name == "logit_sum"
+        return types <= {int, float} and sum(map(abs, column)) < _MOST and (is_signed or min(column, default=0) >= 0)
+    return types <= {int} and min(column, default=0) >= 0 if name in _NUMBERS else types <= {str, bool}
 
 
 def _checked(cell: sa.Row[Any]) -> sa.Row[Any]:

@@ -13,6 +13,7 @@ from monitor.difficulty.tiers import Tier
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS
 from monitor.ledger.schema import label_value
 from monitor.ledger.settings import LedgerSettings
+from monitor.ledger.stored import readable, text
 from monitor.rollout.tracker import VersionKey
 from monitor.trace.horizon import LENGTHS, Horizon
 
@@ -205,7 +206,8 @@ class Admission:
         lock = row.on_conflict_do_update(index_elements=list(_LOCK), set_={"value": row.excluded.value})
         self._connection.execute(lock)
         names = sa.select(label_value).where(label_value.c.label.in_(SERIES_OF))
-        for label, scope, value in self._connection.execute(names):
+        rows = self._connection.execute(names)
+        for label, scope, value in readable("label_value", rows, lambda row: tuple(map(text, row))):
             if value not in self._admitted.values.get((label, scope), ()):
                 self._admitted.add(label, scope, value)
         self._is_fresh = True

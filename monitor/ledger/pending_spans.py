@@ -33,6 +33,7 @@ from monitor.trace.span import Span
 _FORGOTTEN_AT_ONCE = 5_000  # traces
 _TRACES_PER_PACK = 16  # apart each takes twice the room and, to write and read, four times as long
 _LEVEL = 1  # of compression: 3 gains nothing
+_MOST_OF_TRACE = 10**12  # spans; an odd row that claims more adds nothing, since the sum would overflow
 
 _encode = Encoder().encode
 _open = Decoder(dict[str, Raw]).decode
@@ -169,8 +170,8 @@ class PendingSpanRows:
         self, connection: sa.Connection, settings: AssemblySettings, *, max_spans: int
     ) -> Sequence[PendingSpans]:
         """While more is pending than may be, the oldest traces of the service that holds most, as in `due`."""
-        service, pending = pending_trace.c.service, pending_trace.c.span_count - pending_trace.c.counted_spans
-        held = connection.execute(sa.select(service, sa.func.sum(pending)).where(IS_PENDING).group_by(service))
+        service = pending_trace.c.service
+        held = connection.execute(sa.select(service, _PENDING).where(IS_PENDING).group_by(service))
         spans = dict(readable("waiting_trace", held, lambda row: (text(row[0]), int(row[1]))))
         surplus = sum(spans.values()) - settings.max_pending_spans
         if surplus <= 0:
@@ -241,13 +242,13 @@ class PendingSpanRows:
 
 
 IS_PENDING = pending_trace.c.span_count > pending_trace.c.counted_spans
+_OF_TRACE = pending_trace.c.span_count - pending_trace.c.counted_spans
+_PENDING = sa.func.sum(sa.case((_OF_TRACE < _MOST_OF_TRACE, _OF_TRACE), else_=0))
 
 
 def count_spans(connection: sa.Connection) -> int:
     """How many spans are pending; those of runs that were counted are kept, and pending no more."""
-    columns = pending_trace.c
-    waiting = sa.select(sa.func.sum(columns.span_count - columns.counted_spans)).where(IS_PENDING)
-    return connection.scalar(waiting) or 0
+    return int(connection.scalar(sa.select(_PENDING).where(IS_PENDING)) or 0)
 
 
 def _touched(added: Any) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from monitor.errors import OffsetFenced
+from monitor.errors import LedgerInvalid, OffsetFenced
 from monitor.ingest.source import TopicPartition
 from monitor.ledger.cell_memory import CellMemory
 from monitor.ledger.counting import HOUR_SECONDS, Activity, CounterDeltas
@@ -20,7 +20,7 @@ from monitor.ledger.pending_spans import PendingSpanRows
 from monitor.ledger.request_rows import RequestRows
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, served_model, traffic
 from monitor.ledger.settings import LedgerSettings
-from monitor.ledger.stored import readable, whole
+from monitor.ledger.stored import UNREADABLE, readable, text, whole
 from monitor.ledger.strata import StratumWriter
 from monitor.rollout.tracker import VersionKey
 from monitor.trace.model import OutcomeEvent
@@ -185,9 +185,22 @@ class Recorder:
 
 
 def next_offsets(connection: sa.Connection) -> Mapping[TopicPartition, int]:
-    """Next offset of every partition that was read."""
-    rows = connection.execute(sa.select(kafka_offset))
-    return {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
+    """
+    Next offset of every partition that was read.
+
+    Raises:
+        LedgerInvalid: one of them is none.
+    """
+    offsets = {}
+    for topic, partition, offset in connection.execute(sa.select(kafka_offset)):
+        try:
+            offsets[TopicPartition(text(topic), whole(partition))] = whole(offset)
+        except UNREADABLE as error:
+            raise LedgerInvalid(
+                f"The ledger's table kafka_offset says {offset!r} for {topic!r}[{partition!r}], which is no offset: "
+                "set it to where to read on, or delete the row to read that partition as a new one."
+            ) from error
+    return offsets
 
 
 def select_counters(connection: sa.Connection) -> Mapping[CounterKey, int]:
