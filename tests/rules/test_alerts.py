@@ -165,17 +165,17 @@ _ROLLOUTS_ALERTS = ("CapabilityCliff", "CandidateRegression", "HardTierRegressio
 @pytest.mark.parametrize("alert", [*_ROLLOUTS_ALERTS, "CapabilityClassRegression"])
 def test_a_page_lasts_while_the_monitor_is_away(alert: str, promtool: Callable[..., None]) -> None:
     """What was shown before it went holds for half a day; what it says when it is back counts, and nothing is held."""
-    spec = SPECS[alert]
+    spec = replace(SPECS[alert], interval="1m")
     once = {**spec.needs, **spec.shows}
     ready = series("cliffwatch_ready")
-    back = "stale _x239"  # an hour
-    away = {name: f"{value}x40 {back} {value}x400" for name, value in once.items()} | {ready: f"1x40 {back} 0x20 1x400"}
-    gone = {name: f"{value}x40 stale" for name, value in once.items()}
+    back = "stale _x59"  # an hour
+    away = {name: f"{value}x10 {back} {value}x100" for name, value in once.items()} | {ready: f"1x10 {back} 0x5 1x100"}
+    gone = {name: f"{value}x10 stale" for name, value in once.items()}
 
     _assert_firing(promtool, spec, away, dict.fromkeys(("10m", "30m", "69m", "76m", "100m"), 1))
-    _assert_firing(promtool, spec, {**gone, ready: f"1x40 {back} 0x20 1x400"}, {"69m": 1, "75m": 1, "95m": 0})
-    by_minute = replace(spec, interval="1m")
-    _assert_firing(promtool, by_minute, {**gone, ready: "1x40 stale"}, {"10h": 1, "12h": 1, "13h": 0})
+    _assert_firing(promtool, spec, {**gone, ready: f"1x10 {back} 0x5 1x100"}, {"69m": 1, "75m": 1, "95m": 0})
+    slower = replace(spec, interval="2m")
+    _assert_firing(promtool, slower, {**gone, ready: "1x10 stale"}, {"10h": 1, "12h": 1, "13h": 0})
     _assert_firing(promtool, spec, {**gone, ready: "1"}, {"20m": 1, "30m": 0})
 
 
