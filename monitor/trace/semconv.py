@@ -46,6 +46,7 @@ class Field(StrEnum):
     TOOL_NAME = "tool that was called"
     CACHED_TOKENS = "input tokens read from a cache, if input tokens exclude them"
     CACHE_WRITTEN_TOKENS = "input tokens written to a cache, if input tokens exclude them"
+    REASONING_TOKENS = "reasoning tokens, if output tokens exclude them"
     INPUT_TOKENS = "input tokens"
     OUTPUT_TOKENS = "output tokens"
     TOKENS = "input and output tokens"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -195,7 +195,8 @@ def _model_name(value: Any) -> str | None:
 
 @lru_cache(maxsize=1_024)
 def _without_gateway(model: str) -> str:
-    return semconv.PROVIDER_PREFIX.sub("", model, count=1)
+    # Of a chain of fallbacks, the first is the one that is meant to answer.
+    return semconv.PROVIDER_PREFIX.sub("", model, count=1).partition(",")[0]
 
 
 def _arguments(attributes: SpanAttributes) -> Iterator[Mapping[str, Any]]:
@@ -256,7 +257,7 @@ def tokens_of(attributes: SpanAttributes, *, is_call: bool) -> tuple[int | None,
     """
     Tokens in and out, by their own names, as one object of both, or as the answer to a call of a model tells them.
 
-    What a cache held is part of what went in.
+    What a cache held is part of what went in, and what a model thought is part of what came out.
     """
     if not is_call and _ALL_TOKENS.isdisjoint(attributes.singles):
         return None, None
@@ -264,12 +265,13 @@ def tokens_of(attributes: SpanAttributes, *, is_call: bool) -> tuple[int | None,
     both = attributes.first(Field.TOKENS, _usage) or (None, None)
     if is_call and own == both == (None, None):
         both = _usage(_model_and_usage(attributes)[1]) or both
-    inward = both[0] if own[0] is None else own[0]
-    if own[0] is not None:
-        cached = sum([attributes.first(each, count) or 0 for each in _OF_CACHES])
+
+    def whole(own: int | None, otherwise: int | None, parts: Sequence[Field]) -> int | None:
+        part = 0 if own is None else sum([attributes.first(each, count) or 0 for each in parts])
         # More of them than there are tokens at all: they were not counted among them.
-        inward = own[0] + cached if cached > own[0] else own[0]
-    return inward, both[1] if own[1] is None else own[1]
+        return otherwise if own is None else own + part if part > own else own
+
+    return whole(own[0], both[0], _OF_CACHES), whole(own[1], both[1], (Field.REASONING_TOKENS,))
 
 
 def _usage(value: Any) -> tuple[int | None, int | None] | None:

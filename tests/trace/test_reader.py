@@ -99,7 +99,8 @@ CONVERSATION_NAMES = (
     "ai.telemetry.metadata.chatId", "gcp.vertex.agent.session_id", "gen_ai.session.id",
 )  # fmt: skip
 USER_NAMES = (
-    "langfuse.user.id", "langsmith.metadata.user_id", "ai.telemetry.metadata.userId", "enduser.id", "gen_ai.user.id",
+    "langfuse.user.id", "langsmith.metadata.user_id", "ai.telemetry.metadata.userId", "enduser.id",
+    "enduser.pseudo.id", "gen_ai.user.id",
 )  # fmt: skip
 INPUT_NAMES = (
     "ai.prompt",
@@ -155,6 +156,14 @@ CACHED_NAMES = (
     "ai.usage.cachedInputTokens",
     "cache_read_tokens",
     "cache_creation_tokens",
+)
+
+REASONING_NAMES = (
+    "gen_ai.usage.reasoning.output_tokens",
+    "llm.token_count.completion_details.reasoning",
+    "ai.usage.reasoningTokens",
+    "gen_ai.usage.reasoning_tokens",
+    "gen_ai.usage.experimental.reasoning_tokens",
 )
 
 ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
@@ -511,6 +520,7 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     **{name: ({name: MESSAGES}, _asked, ("Book a table", 1)) for name in INPUT_NAMES},
     **{name: ({name: "Done."}, _span("answered"), True) for name in OUTPUT_NAMES},
     **{name: ({"gen_ai.usage.input_tokens": 10, name: 90}, _span("input_tokens"), 100) for name in CACHED_NAMES},
+    **{name: ({"gen_ai.usage.output_tokens": 10, name: 90}, _span("output_tokens"), 100) for name in REASONING_NAMES},
     **{
         name: ({name: 3}, _span("input_tokens"), 3)
         for name in (
@@ -663,6 +673,7 @@ def test_first_name_of_the_table_wins(better: dict[str, Any], worse: dict[str, A
         ("fireworks:accounts/fireworks/models/llama-v3", "llama-v3"),
         ("litellm:openai/gpt-4o", "gpt-4o"),
         ("hf:meta-llama/Llama-3", "meta-llama/Llama-3"),
+        ("fallback:gpt-5,claude-opus-5", "gpt-5"),
         ("ft:gpt-4o-mini-2024-07-18:acme::abc", "ft:gpt-4o-mini-2024-07-18:acme::abc"),
     ],
 )
@@ -687,6 +698,13 @@ def test_all_that_a_cache_held_or_took_was_input() -> None:
 
     assert 960 == read_span({**MODEL_CALL, "gen_ai.usage.input_tokens": 10, **cache}).input_tokens
     assert 1_000 == read_span({**MODEL_CALL, "gen_ai.usage.input_tokens": 1_000, **cache}).input_tokens
+
+
+def test_what_a_model_thought_came_out() -> None:
+    """AI SDK 5 counts the thoughts of Gemini beside the output; others count them within it."""
+    for output, expected in ((50, 650), (600, 600), (700, 700)):
+        tokens = {"gen_ai.usage.output_tokens": output, "ai.usage.reasoningTokens": 600}
+        assert expected == read_span({**MODEL_CALL, **tokens}).output_tokens
 
 
 def test_a_guardrail_does_not_answer() -> None:
