@@ -22,7 +22,7 @@ from monitor.difficulty.tiers import TIERS, Tier
 from monitor.errors import ConfigInvalid, UsageError, os_errors
 from monitor.evals import rendering, tiering
 from monitor.evals.cases import Run
-from monitor.evals.comparison import ShareReport, Stratum
+from monitor.evals.comparison import Stratum
 from monitor.evals.files import read_results
 from monitor.evals.gate import Floors, GateResult, check, read_floors
 from monitor.evals.human import corrected
@@ -181,14 +181,14 @@ def _print_report(console: Console, report: EvalReport, gate: GateResult | None 
     _print_strata(console, "pass rate", report.comparison.rows())
     for sentence in (*report.reasons, *rendering.repeats(report.comparison)):
         print_line(console, f"  - {sentence}")
-    if report.comparison.share is not None:
+    if (share := report.comparison.share) is not None:
         console.print()
-        _print_table(console, terminal.share_table(report.comparison.share, _parts(report.comparison.share)))
+        _print_table(console, terminal.share_table(share, share.decomposition))
     _print_classes(console, rendering.classes_worst_first(report.comparison))
     _print_strata(console, "variants of", report.variants, rendering.VARIANT_HEADINGS)
     _print_cases(console, report)
     _print_audit(console, report)
-    kept = [] if gate is None else [rule for rule in gate.rules if rule not in gate.broken]
+    kept = [] if gate is None else [rule for rule in gate.rules if not gate.stops(rule)]
     if kept:
         console.print()
         for rule in kept:
@@ -212,11 +212,6 @@ def _print_strata(
     table.padding = (0, 1, 0, 0)
     _print_table(console, table)
     console.print()
-
-
-def _parts(share: ShareReport) -> Mapping[str, float]:
-    parts = share.decomposition
-    return {} if parts is None else {terminal.EASIER_TIERS: parts.easier_tiers, terminal.HARD_TIERS: parts.hard_tiers}
 
 
 def _print_classes(console: Console, classes: Mapping[str, Stratum]) -> None:

@@ -226,14 +226,13 @@ def merged(one: Case, other: Case) -> Case:
 
 
 def _case(attempt: Attempt) -> Case:
-    passed = attempt.passed
     return Case(
         key=attempt.key,
         capability=attempt.capability,
-        scored=int(passed is not None),
-        passed=int(bool(passed)),
-        unscored=int(passed is None),
-        failure=None if passed is None or passed else attempt.failure,
+        scored=int(attempt.passed is not None),
+        passed=int(bool(attempt.passed)),
+        unscored=int(attempt.passed is None),
+        failure=attempt.failure if attempt.passed is False else None,
         unscored_because=attempt.unscored_because,
         input_digests=() if attempt.input_digest is None else (attempt.input_digest,),
         metadata=attempt.metadata,

@@ -79,7 +79,8 @@ def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Sequ
     found: list[ResultFile] = []
     for path in sorted(folder.rglob("*")):
         is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)  # an older copy, mostly
-        if is_hidden or not path.is_file() or not _may_hold_results(path):
+        name = path.name.casefold().removesuffix(".zst").removesuffix(".gz")
+        if is_hidden or not path.is_file() or not name.endswith(_ENDINGS):
             continue
         try:
             found.append(_read(str(path), options, progress))
@@ -111,10 +112,6 @@ def events_of_results(path: str, options: Options) -> Iterable[bytes] | None:
     results = read_results([path], options, lambda _: None)
     written = ((result, datetime.fromtimestamp(Path(result.name).stat().st_mtime, UTC)) for result in results)
     return chain.from_iterable(as_events(result, written_at=at) for result, at in written)
-
-
-def _may_hold_results(path: Path) -> bool:
-    return path.name.casefold().removesuffix(".zst").removesuffix(".gz").endswith(_ENDINGS)
 
 
 def _read(path: str, options: Options, progress: ReadProgress) -> ResultFile:

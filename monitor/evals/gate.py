@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Literal, TypeVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from monitor.config.file import Problem, read_settings
 from monitor.config.settings import Settings
@@ -16,9 +17,13 @@ from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
 from monitor.errors import ConfigInvalid
 from monitor.evals.cases import Case, Pair
 from monitor.evals.comparison import Rates, pass_rate, worth
+from monitor.evals.formats.reading import text_of
 from monitor.evals.report import EvalReport
 from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import counted, percent, points, points_of, some_of
+
+_Name = Annotated[str, AfterValidator(text_of)]
+"""A name as the readers of results write it."""
 
 _Ratio = Annotated[float, Field(ge=0, le=1)]
 _TierName = Literal["easy", "medium", "hard", "frontier", "hard_tier"]
@@ -33,7 +38,7 @@ class FloorRule(Settings):
 
     pass_rate: _Ratio
     tier: _TierName | None = None
-    capability: str | None = None
+    capability: _Name | None = None
     by: Literal["estimate", "lower_bound"] = "estimate"
     agreed_by: str = ""
     agreed_on: str = ""
@@ -49,8 +54,8 @@ class Limits(Settings):
 
     hard_share_of_failures: Annotated[float | None, Field(ge=0, le=1)] = None
     excess_over_uniform_gain: Annotated[float | None, Field(ge=-1, le=1)] = None
-    newly_failing: Mapping[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
-    drop: Mapping[str, _Ratio] = Field(default_factory=dict)
+    newly_failing: Mapping[_Name, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    drop: Mapping[_Name, _Ratio] = Field(default_factory=dict)
 
 
 class Floors(Settings):
@@ -67,7 +72,7 @@ class Floors(Settings):
     floors: tuple[FloorRule, ...] = ()
     limits: Limits = Limits()
     verdict: Annotated[tuple[Literal["ok", "cliff", "waiting"], ...], Field(min_length=1)] = ("ok", "cliff", "waiting")
-    must_pass: tuple[str, ...] = ()
+    must_pass: tuple[_Name, ...] = ()
     undecided: Literal["fails", "passes"] = "fails"
     unscored: Literal["fails", "left_out"] = "fails"
 
@@ -145,8 +150,11 @@ class GateResult:
     @property
     def broken(self) -> Sequence[CheckedRule]:
         """Rules that stop the candidate."""
-        stopping = {RuleState.BROKEN, RuleState.UNDECIDED} if self.undecided_fails else {RuleState.BROKEN}
-        return [rule for rule in self.rules if rule.state in stopping]
+        return [rule for rule in self.rules if self.stops(rule)]
+
+    def stops(self, rule: CheckedRule) -> bool:
+        """Whether *rule* stops the candidate."""
+        return rule.state is RuleState.BROKEN or (self.undecided_fails and rule.state is RuleState.UNDECIDED)
 
     @property
     def is_open(self) -> bool:
@@ -171,6 +179,10 @@ class _Checker:
         self._counts_unscored = floors.unscored == "fails"
         self._worst = report.worst_pairs if self._counts_unscored else report.pairs
         tiering = report.tiering
+        self._named: dict[str, list[Case]] = defaultdict(list)
+        for key, case in report.pairing.candidate.cases.items():
+            for name in {str(key), key.case_id}:
+                self._named[name].append(case)
         self._why_no_tiers = iter(() if tiering.is_told else (tiering.explanation, *tiering.notes))
 
     def rules(self) -> Iterator[CheckedRule]:
@@ -208,10 +220,9 @@ class _Checker:
         name = f"pass rate of {what} at least {least}"
         pairing = self._report.pairing
         cases = self._within(pairing.candidate.cases.values(), floor.tier, floor.capability)
+        cases = [case for case in cases if self._counts_unscored or case.is_scored]
         gone = [pairing.baseline.cases[key] for key in pairing.unpaired.baseline_only if self._counts_unscored]
         missing = self._within(gone, floor.tier, floor.capability)
-        if not self._counts_unscored:
-            cases = [case for case in cases if case.is_scored]
         rate, worst = self._rate(cases, 0), self._rate(cases, len(missing))
         if rate is None or worst is None:
             told = f"{'is' if self._counts_unscored else 'has a score'} in the candidate"
@@ -294,8 +305,7 @@ class _Checker:
 
     def _must_pass(self, case_name: str) -> CheckedRule:
         name = f"{case_name} passes"
-        cases = self._report.pairing.candidate.cases
-        found = [case for key, case in cases.items() if case_name in {str(key), key.case_id}]
+        found = self._named.get(case_name, ())
         failed = [case for case in found if case.is_scored and case.standing <= _HALF]
         if failed:
             failure = next((f" ({case.failure})" for case in failed if case.failure), "")

@@ -25,7 +25,7 @@ from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.errors import UsageError
 from monitor.evals.cases import CaseKey, Pair, Run
 from monitor.evals.comparison import Comparison, Stratum
-from monitor.evals.gate import GateResult
+from monitor.evals.gate import GateResult, RuleState
 from monitor.evals.report import ArmSource, EvalReport
 from monitor.output.charts.comparisons import RateRow
 from monitor.output.charts.drawing import CHART_STYLE
@@ -109,7 +109,8 @@ def case_words(case: Pair, longest: int) -> str:
 def gate_line(gate: GateResult) -> str:
     """Whether the gate is open, and because of how many rules it is not."""
     rules = counted(len(gate.rules), "rule")
-    return f"open, {rules} kept" if gate.is_open else f"closed by {len(gate.broken):,} of {rules}"
+    kept = sum(rule.state is RuleState.KEPT for rule in gate.rules)
+    return f"open, {kept:,} of {rules} kept" if gate.is_open else f"closed by {len(gate.broken):,} of {rules}"
 
 
 def repeats(comparison: Comparison) -> Iterator[str]:

@@ -177,10 +177,8 @@ def reference_runs(results: Sequence[ResultFile]) -> Mapping[str, Run]:
     """
     Every run of *results* by model, in the order in which they were named; a file without a model is one by itself.
     """
-    found: dict[str, Run] = {}
+    found: dict[str, dict[CaseKey, Case]] = defaultdict(dict)
     for result in results:
         for model, run in runs_of(result.attempts).items():
-            name = model or result.name
-            cases = found[name].cases if name in found else {}
-            found[name] = Run(name, {**cases, **run.cases})
-    return found
+            found[model or result.name].update(run.cases)
+    return {name: Run(name, cases) for name, cases in found.items()}

@@ -104,6 +104,36 @@ def test_kept_rules_leave_the_gate_open(
     assert "" == capsys.readouterr().err
 
 
+def test_names_are_those_of_the_results_however_they_are_written(tmp_path: Path) -> None:
+    """A Mac writes an é as e and an accent, and an editor leaves a space behind a name."""
+    path = str(write_csv(tmp_path / "run.csv", [{"id": "caf\u00e9", "passed": 1, "category": "th\u00e9"}]))
+    rules = """
+        must_pass: ["cafe\u0301", "caf\u00e9 "]
+        floors: [{capability: "the\u0301", pass_rate: 1}]
+        limits: {drop: {"capability:the\u0301": 0}}
+    """
+
+    assert 0 == gated((path, path), rules, tmp_path)
+
+
+@pytest.mark.parametrize("undecided", ["passes", "fails"])
+def test_thousands_of_cases_may_have_to_pass(
+    undecided: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every case that passes today, as a team may put down; what is undecided is not said to be kept."""
+    rows = [{"id": f"c{number}", "passed": 1} for number in range(3_000)]
+    path = str(write_csv(tmp_path / "run.csv", rows))
+    names = ", ".join(f"c{number}" for number in range(3_001))
+
+    is_open = undecided == "passes"
+    rules = f"undecided: {undecided}\nmust_pass: [{names}]"
+    assert (not is_open) == gated((path, path), rules, tmp_path, "--write", str(tmp_path / "junit.xml"))
+    assert ("open, 3,001 of 3,002 rules kept" if is_open else "closed by 1 of 3,002 rules") in capsys.readouterr().out
+    suite = ET.parse(tmp_path / "junit.xml").find("testsuite[@name='gate']")
+    assert suite is not None
+    assert (("0", "1") if is_open else ("1", "0")) == (suite.get("failures"), suite.get("skipped"))
+
+
 def test_no_hard_case_that_passed_may_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A case that passed before and fails, or has no score now, closes the gate; the average does not open it."""
     rules = "limits: {newly_failing: {hard_tier: 0}}"

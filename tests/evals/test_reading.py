@@ -705,6 +705,18 @@ def test_half_a_character_costs_no_file(rows: int, written: Any, capsys: pytest.
     assert (rows, rows - 3, rows - 3) == counted(reported(capsys, path, listed))
 
 
+def test_a_list_of_logs_is_no_case(written: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Inspect AI writes the heads of all logs of a set beside them, each with the status of its run."""
+    samples = [{"id": n, "scores": {"m": {"value": n > 2}}} for n in range(6)]
+    spec = {"task": "t", "task_id": "x", "model": "m"}
+    written(json.dumps({"status": "success", "eval": spec, "samples": samples}), "log.json")
+    written(json.dumps({"log.json": {"status": "success", "eval": spec}}), "logs.json")
+    listing = written(json.dumps({"log.json": {"eval_id": "e", "status": "success"} | spec}), "listing.json")
+
+    assert (6, 3, 3) == counted(reported(capsys, tmp_path, tmp_path))
+    assert "lists logs of Inspect AI and holds no case" in refused(capsys, listing, listing)
+
+
 def test_what_a_folder_counts_is_no_score(written: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Harbor keeps the totals of a job, whose name is an id, beside a folder for each trial."""
     for n in range(6):

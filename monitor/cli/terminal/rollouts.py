@@ -37,7 +37,6 @@ VERDICT_COLOURS = {
 }
 _PLAIN_STEP = 5_000
 _SIGNATURES_SHOWN = 3
-EASIER_TIERS, HARD_TIERS = "  easier tiers failing less or more", "  hard tiers failing less or more"
 
 
 def print_rollouts(console: Console, snapshot: Snapshot) -> None:
@@ -77,7 +76,7 @@ def _rollout(record: RolloutRecord) -> RenderableType:
     parts: list[RenderableType] = [Text(f"- {reason}") for reason in verdict.reasons]
     parts.append(_rates(verdict))
     if verdict.share is not None:
-        parts.append(share_table(verdict.share, _parts(verdict.decomposition)))
+        parts.append(share_table(verdict.share, verdict.decomposition))
     if verdict.on_call is not None:
         parts.append(_on_call(verdict.on_call))
     return Group(title, headline, *(Padding(part, INDENT, expand=False) for part in parts))
@@ -98,15 +97,15 @@ def _rates_row(name: str, comparison: TierComparison) -> Sequence[str]:
     return (name, *cells, *_change(comparison.change))
 
 
-def share_table(share: ShareComparison, parts: Mapping[str, float]) -> Table:
-    """The hard tier's share of failures in both arms, its change, and what makes up the change, by name."""
+def share_table(share: ShareComparison, parts: Decomposition | None) -> Table:
+    """The hard tier's share of failures in both arms, its change, and what makes up the change."""
     reached = f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}"
     rows = (
         ("", reached, ""),
         ("change", *_change(share.change)),
         ("  that a uniform gain would give", signed(share.expected_change), ""),
         ("  excess over it", *_change(share.excess)),
-        *((name, signed(change), "") for name, change in parts.items()),
+        *((name, signed(change), "") for name, change in _parts(parts).items()),
     )
     return columns("hard tier's share of failures", "", "bounds, points", rows=rows)
 
@@ -114,12 +113,11 @@ def share_table(share: ShareComparison, parts: Mapping[str, float]) -> Table:
 def _parts(parts: Decomposition | None) -> Mapping[str, float]:
     if parts is None:
         return {}
-    return {
-        "change before standardising, of which": parts.traffic_mix + parts.easier_tiers + parts.hard_tiers,
-        "  traffic mix": parts.traffic_mix,
-        EASIER_TIERS: parts.easier_tiers,
-        HARD_TIERS: parts.hard_tiers,
-    }
+    raw = parts.traffic_mix + parts.easier_tiers + parts.hard_tiers
+    mix = {"change before standardising, of which": raw, "  traffic mix": parts.traffic_mix}
+    tiers = {"  easier tiers": parts.easier_tiers, "  hard tiers": parts.hard_tiers}
+    # The suite of a report is its own traffic.
+    return (mix if parts.traffic_mix else {}) | {f"{name} failing less or more": part for name, part in tiers.items()}
 
 
 def _on_call(load: OnCallLoad) -> Table:

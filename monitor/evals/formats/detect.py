@@ -165,6 +165,15 @@ def _table_of(rows_of: Callable[[str, Any, Options], Sequence[Mapping[str, Any]]
     return read
 
 
+def _refuse(told: str) -> _Reader:
+    """Says what to name instead of a file that is known to hold no case."""
+
+    def read(name: str, _content: Any, _options: Options) -> ResultFile:
+        raise ResultFileInvalid(f"{name} {told}")
+
+    return read
+
+
 def _whole(text: bytes) -> Any:
     """*text* as one JSON document, or None where it is not one."""
     for decode in (documents.decoded, read_json):  # Python's writers write NaN, which only the second takes
@@ -231,12 +240,14 @@ _TEXTS: Sequence[tuple[Callable[[bytes], object], _Reader]] = (
     (promptfoo.is_csv, promptfoo.read_csv),
     (lambda _: True, table.read_csv),
 )
+_TOTALS = "holds totals of lm-evaluation-harness and no case; run it with --log_samples and name samples_*.jsonl."
 _read_swe_bench = _table_of(lambda _, document, __: documents.id_lists(document), Format.SWE_BENCH)
 _read_openai = _table_of(lambda _, rows, __: documents.final_events(rows), Format.TABLE)
 _DOCUMENTS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (
     (inspect_log.is_inspect_log, inspect_log.read_log),
     (promptfoo.is_promptfoo, lambda name, of, options: promptfoo.read_rows(name, of["results"]["results"], options)),
-    (lambda document: {"lm_eval_version", "n-shot"} & document.keys(), lm_eval.refuse_totals),
+    (inspect_log.is_listing, _refuse("lists logs of Inspect AI and holds no case; name the logs, or their folder.")),
+    (lambda document: {"lm_eval_version", "n-shot"} & document.keys(), _refuse(_TOTALS)),
     (lambda document: documents.id_lists(document) and not documents.case_rows(document), _read_swe_bench),
 )
 _ROWS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (

@@ -41,6 +41,12 @@ def is_inspect_log(document: Mapping[str, JsonValue]) -> bool:
     return isinstance(spec, dict) and "task" in spec and "model" in spec and "status" in document
 
 
+def is_listing(document: Mapping[str, Any]) -> bool:
+    """Whether *document* is what Inspect AI writes beside several logs: the head of each, by the log's name."""
+    heads = [isinstance(each, dict) and (is_inspect_log(each) or "eval_id" in each) for each in document.values()]
+    return bool(heads) and all(heads)
+
+
 def read_archive(name: str, content: bytes, options: Options) -> ResultFile:
     """
     The attempts of a `.eval` archive; of a run that was broken off, those that it had written.
@@ -139,7 +145,7 @@ def _attempt(reader: reading.AttemptReader, spec: Mapping[str, Any], scorer: str
         question=_question(sample.get("input")),
         metadata=reader.facts(sample.get("metadata")),
         otherwise=task,
-        failure=_failure(sample, score or {}),
+        failure=_failure(sample, score or {}, limit),
         model=str(spec.get("model") or ""),
         repeat=str(sample.get("epoch", 1)),
         attempt_id=sample.get("uuid"),
@@ -162,8 +168,7 @@ def _text(content: JsonValue) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _failure(sample: Mapping[str, Any], score: Mapping[str, Any]) -> str | None:
-    limit = _limit(sample)
+def _failure(sample: Mapping[str, Any], score: Mapping[str, Any], limit: str | None) -> str | None:
     told = reading.shortened(score.get("explanation")) or reading.failure_of(score.get("answer"), sample.get("target"))
     return reading.shortened(" — ".join(part for part in (f"{limit} limit reached" if limit else None, told) if part))
 

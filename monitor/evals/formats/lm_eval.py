@@ -16,26 +16,13 @@ from pydantic import JsonValue
 
 from monitor.evals.cases import Attempt, CaseKey
 from monitor.evals.formats import reading
-from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
+from monitor.evals.formats.reading import Format, Options, ResultFile
 
 _FILE_NAME = re.compile(r"^samples_(?P<task>.+)_(?P<written>\d{4}-\d{2}-\d{2}T[0-9.:+-]+)\.jsonl(?:\.gz|\.zst)?$")
 _ENVELOPE = frozenset(
     {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"}
     | {"doc_hash", "prompt_hash", "target_hash", "repeats"}
 )
-
-
-def refuse_totals(name: str, _document: Mapping[str, JsonValue], _options: Options) -> ResultFile:
-    """
-    Says what to name instead of a file of totals.
-
-    Raises:
-        ResultFileInvalid: always.
-    """
-    raise ResultFileInvalid(
-        f"{name} holds the totals of lm-evaluation-harness and no single case; run it with --log_samples and name "
-        "the samples_*.jsonl files, or their folder."
-    )
 
 
 def read_samples(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:
