@@ -118,7 +118,7 @@ def schema_version(url: str) -> SchemaVersion:
         LedgerUnavailable: the database cannot be reached.
     """
     with _engine(url) as engine, reading(engine) as connection:
-        return _schema_of(connection)
+        return SchemaVersion(revision_of(connection), REVISION)
 
 
 def inspect_ledger(url: str, clock: Clock) -> LedgerFacts:
@@ -135,7 +135,8 @@ def inspect_ledger(url: str, clock: Clock) -> LedgerFacts:
     """
     with _engine(url) as engine:
         with reading(engine) as connection:
-            facts = LedgerFacts(_schema_of(connection), clock_skew_seconds=_clock_skew_seconds(connection, clock))
+            schema = SchemaVersion(revision_of(connection), REVISION)
+            facts = LedgerFacts(schema, clock_skew_seconds=_clock_skew_seconds(connection, clock))
             if facts.schema.is_current:
                 labels, tiers = _label_flow(connection, now=clock.time()), _tier_coverage(connection)
                 facts = replace(facts, next_offsets=next_offsets(connection), labels=labels, tiers=tiers)
@@ -149,10 +150,6 @@ def _engine(url: str) -> Iterator[sa.Engine]:
         yield engine
     finally:
         engine.dispose()
-
-
-def _schema_of(connection: sa.Connection) -> SchemaVersion:
-    return SchemaVersion(revision_of(connection), REVISION)
 
 
 def _tier_coverage(connection: sa.Connection) -> Sequence[TierCoverage]:

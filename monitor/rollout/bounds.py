@@ -38,11 +38,6 @@ class Bounds:
     floors: int = 1
 
     @property
-    def ok_level(self) -> float:
-        """Chance that a rise of the size of a margin is ever taken for less."""
-        return self.error_rate * _OK_SHARE
-
-    @property
     def cliff_level(self) -> float:
         """Chance that a uniform gain is ever taken for a cliff."""
         return self.error_rate * _CLIFF_SHARE
@@ -68,7 +63,7 @@ class Bounds:
             Graphical procedure of Bretz, Maurer, Brannath and Posch (2009), Stat. Med. 28:586, on tests for any look.
         """
         level = self.error_rate * _GROUP_SHARES[group] + self.cliff_level * is_left_behind
-        lower, upper = change_bounds(baseline, candidate, lower_level=level, upper_level=self.ok_level)
+        lower, upper = change_bounds(baseline, candidate, lower_level=level, upper_level=self.error_rate * _OK_SHARE)
         return Interval(candidate.rate - baseline.rate, lower, upper)
 
     def rate(self, rate: float, requests: float) -> Interval:

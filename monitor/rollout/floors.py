@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from monitor.rollout.cohort import TierGroup
 from monitor.rollout.policy import Floor
@@ -116,12 +117,8 @@ def _of(rollout: Rollout, floors: Sequence[Floor]) -> Sequence[Floor]:
 
 def _seen_at(floor: Floor, until: Sequence[FloorSet]) -> float:
     """When *floor* got the value that it has in the last of *until*."""
-    seen_at = until[-1].seen_at
-    for earlier in reversed(until):
-        if _identity(floor) not in map(_identity, earlier.floors):
-            break
-        seen_at = earlier.seen_at
-    return seen_at
+    unchanged = takewhile(lambda each: _identity(floor) in map(_identity, each.floors), reversed(until))
+    return min(each.seen_at for each in unchanged)
 
 
 def _identity(floor: Floor) -> tuple[str, str, str, float]:
