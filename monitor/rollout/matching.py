@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cohort import LEAST_EXPECTED, SPAN_HOURS, Cohort, Comparison, Stratum, TiersBy
+from monitor.rollout.cohort import LEAST_EXPECTED, SPAN_HOURS, Cohort, Comparison, Stratum, TiersBy, hours_alone
 from monitor.rollout.confidence_sequence import Counts
 
 _Array = NDArray[np.float64]
@@ -163,7 +163,7 @@ def match(cohort: Cohort) -> Matched:
         variance=variances / whole,
         alone=alone,
         renamed=renamed,
-        hours_alone=_hours_alone(cohort) if comparison is Comparison.CONCURRENT else 0,
+        hours_alone=hours_alone(*labelled) if comparison is Comparison.CONCURRENT else 0,
     )
 
 
@@ -251,14 +251,6 @@ def _covered(labelled: _ByBlock, hours: _Hours, most: float) -> float:
     baseline, candidate = (_by_hour(of_arm.items(), hours) for of_arm in labelled)
     stood_for = sum(min(number, most * baseline[hour]) for hour, number in candidate.items())
     return stood_for / max(sum(candidate.values()), 1e-300)
-
-
-def _hours_alone(cohort: Cohort) -> int:
-    """Hours since the baseline's last request in which it would have served many, had it gone on; else 0."""
-    last, latest = (max((s.block for s in arm.strata), default=0) for arm in cohort.arms)
-    since = sum(stratum.requests for stratum in cohort.candidate.strata if stratum.block > last)
-    expected = since * cohort.baseline.requests / max(cohort.candidate.requests - since, 1)
-    return latest - last if expected >= LEAST_EXPECTED and latest - last > SPAN_HOURS else 0
 
 
 def _by_hour(by_block: Iterable[tuple[int, float]], hours: _Hours) -> Mapping[int, float]:

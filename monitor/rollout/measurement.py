@@ -17,7 +17,7 @@ from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.rollout import verdict
 from monitor.rollout.bounds import Bounds, requests_worth
 from monitor.rollout.clustering import design_effects
-from monitor.rollout.cohort import LEAST_EXPECTED, Arm, ArmName, Cohort, TierGroup, TiersBy, group_of
+from monitor.rollout.cohort import LEAST_EXPECTED, Arm, ArmName, Cohort, Comparison, TierGroup, TiersBy, group_of
 from monitor.rollout.confidence_sequence import Counts, differ, rise_log_e_value
 from monitor.rollout.decomposition import decompose
 from monitor.rollout.labelling import weigh_labels
@@ -35,6 +35,7 @@ _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGro
 _FEIGNED_SHARE = 0.005  # what noisy tags feign under a uniform gain, however many requests come
 _LEAST_BELIEVED = 0.75  # part of all labels that counts as it is, without correction
 _SURE, _LEAST_SURE = 2.0, 100  # times what chance explains, so that no look would see it by chance; labels of each arm
+_CHANCE = 1.6  # standard errors that chance may take off what rose side by side
 _GAP_LEVEL = 0.005  # chance that chance alone passes for a difference of label coverage
 
 
@@ -87,7 +88,8 @@ class Measurement:
         self._calibration = calibration
         self.design = design_effects(cohort)
         self.outages = outages(cohort, self.design[TierGroup.ALL])
-        self.matched = match(without_hours(cohort, self.outages[0]))
+        self._compared = without_hours(cohort, self.outages[0])
+        self.matched = match(self._compared)
         if probes is not None:
             self.matched = self.matched.beside(_panel(probes))
         self._tier = np.array([TIERS.index(r.tier) if r.tier in TIERS else -1 for r in self.matched.rows], dtype=int)
@@ -185,7 +187,7 @@ class Measurement:
         evidence, gap = {}, self.coverage_gaps[TierGroup.ALL] + self._mixed
         for name, chosen in self._classes.items():
             pair = self._compare(chosen, TierGroup.ALL)
-            if pair is not None:
+            if pair is not None and self._least_beside(chosen, TierGroup.ALL) > 0:
                 evidence[name] = rise_log_e_value(pair[0], pair[1].with_fewer_failures(gap))
         shown = set(closed_e_bh(evidence, level=self._bounds.capabilities_level))
         before = () if self.earlier is None else self.earlier.regressed_capabilities
@@ -339,7 +341,31 @@ class Measurement:
         gap = self._coverage_gap(tiers)
         if of_class is None and tiers is _TIERS_OF[group] and group in self.other_mixes:
             change = self.other_mixes[group].allow_for(change)
-        return verdict.Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
+        lower = min(change.lower - gap, self._least_beside(chosen, group))
+        return verdict.Interval(change.estimate, max(lower, -1.0), min(change.upper + gap, 1.0))
+
+    def _least_beside(self, chosen: _Mask, group: TierGroup) -> float:
+        """By how much the candidate failed more often side by side, less what chance may add; 1 where nothing tells."""
+        beside, kept = self.beside, {row for row, is_kept in zip(self.matched.rows, chosen, strict=True) if is_kept}
+        pair = None if beside is None else beside.compare(np.array([row in kept for row in beside.rows], dtype=bool))
+        if pair is None:
+            return 1.0
+        arms = zip(pair, self.design[group], strict=True)
+        variance = sum(effect * arm.rate * (1.0 - arm.rate) / arm.requests for arm, effect in arms)
+        return pair[1].rate - pair[0].rate - _CHANCE * math.sqrt(variance)
+
+    @cached_property
+    def beside(self) -> Matched | None:
+        """
+        Both arms at the hours in which they served side by side, before the candidate went on alone; None if few did.
+
+        A rise since then may come from the time, so it has to show here as well.
+        """
+        if self.comparison is Comparison.CONCURRENT:
+            return None
+        matched = match(replace(self._compared, comparison=Comparison.CONCURRENT))
+        is_enough = matched.requests.sum(axis=1).min() >= _LEAST_SURE
+        return matched if is_enough and matched.comparison is Comparison.CONCURRENT else None
 
     @cached_property
     def other_mixes(self) -> Mapping[TierGroup, OtherMix]:

@@ -29,9 +29,8 @@ def requests_needed(measurement: Measurement, policy: Policy) -> int:
     if TierGroup.HARD in dict(margins(measurement, policy)) and measurement.changes[TierGroup.HARD] is None:
         # An arm has none so far. If it gets none by then, that is an obstacle.
         ahead = expected_at(measurement.hard_tier, measurement.labelled) / min(measurement.labelled)
-        return min(max(1, math.ceil((ahead - 1.0) * measurement.labelled[1])), _LARGEST_FORECAST)
-    ahead = _growth(measurement, policy, of_baseline=measurement.comparison is Comparison.CONCURRENT)
-    if math.isinf(ahead):  # too little is known yet of what the baseline can decide
+    elif math.isinf(ahead := _growth(measurement, policy, of_baseline=measurement.comparison is Comparison.CONCURRENT)):
+        # Too little is known yet of what the baseline can decide.
         ahead = min(_growth(measurement, policy, of_baseline=True), _LARGEST_FORECAST)
     return min(max(1, math.ceil((ahead - 1.0) * measurement.labelled[1])), _LARGEST_FORECAST)
 
@@ -52,10 +51,10 @@ def is_beyond_baseline(measurement: Measurement, policy: Policy) -> bool:
 
 
 def is_contradicted(measurement: Measurement, policy: Policy) -> bool:
-    """Whether what the same items tell and what all requests tell differ so that no number of requests decides."""
-    if not measurement.other_mixes or min(measurement.labelled) < policy.min_labelled_requests:
-        return False
-    return math.isinf(_growth(measurement, policy, of_baseline=True))
+    """Whether what the same items or hours tell and what all requests tell differ so that no number decides."""
+    is_told_twice = bool(measurement.other_mixes) or measurement.beside is not None
+    has_enough = min(measurement.labelled) >= policy.min_labelled_requests
+    return is_told_twice and has_enough and math.isinf(_growth(measurement, policy, of_baseline=True))
 
 
 def is_ruled_out(

@@ -11,7 +11,7 @@ from monitor.rollout.floors import GROUP_NAMES, FloorCheck, floor_name
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
-from monitor.rollout.state import Findings, served_alone
+from monitor.rollout.state import Findings
 from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeErrors, TierComparison, Verdict, VerdictState
 from monitor.rollout.wording import percent, points, with_bounds
 
@@ -206,9 +206,8 @@ def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Meas
         why = ", because their classes had too few labels before the rollout" * (verdict.tiers_by is TiersBy.CLASS)
         yield f"{untiered:,} of the baseline's {failures:,} failures have no tier{why}; the tiers leave them out."
     if verdict.comparison is Comparison.BEFORE_AFTER:
-        yield "The arms served one after the other, so a change over time looks like a change of the model."
-    hours, is_decided = measurement.matched.hours_alone, verdict.state is not VerdictState.WAITING
-    if hours and is_decided and served_alone(hours) not in verdict.obstacles:
+        yield "The arms hardly served side by side, so a change over time looks like a change of the model."
+    if hours := measurement.matched.hours_alone:
         yield f"The baseline has not served for {hours} hours; candidate requests since then are not judged."
     yield from _outages(measurement)
     if measurement.other_mixes:

@@ -24,6 +24,15 @@ _MIN_INDEPENDENT = 0.5
 _FEWEST_INDEPENDENT, _FEWEST_CLUSTERS = 100.0, 20.0
 """With fewer, an arm says too little for any `ok`, and more requests of the same clusters do not change that."""
 
+_OTHER_REQUESTS = (
+    "The candidate gets other requests than the baseline (items, users, prompt families or tools): the change within "
+    "these contradicts that of all requests. More requests do not settle it: send both arms the same traffic."
+)
+_OTHER_TIMES = (
+    "The candidate fails more often than the baseline did before, but by no more than chance in the hours that both "
+    "served, so the time may be the cause. More requests do not settle it: send some to the baseline again."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -139,21 +148,7 @@ def _spent_baseline(measurement: Measurement, policy: Policy) -> Iterator[str]:
             "the estimates stay as they are, no number of candidate requests is enough for `ok`."
         )
     elif is_contradicted(measurement, policy):
-        yield (
-            "The candidate gets other requests than the baseline: another mix of items, users, prompt families or "
-            "tools, and the change within these contradicts that of all requests. More requests do not settle it: send "
-            "both arms the same traffic."
-        )
-    elif measurement.matched.hours_alone:
-        yield served_alone(measurement.matched.hours_alone)
-
-
-def served_alone(hours: int) -> str:
-    """That the candidate has been alone for so many *hours*."""
-    return (
-        f"The baseline has served nothing for the last {hours} hours. There is nothing to compare newer candidate "
-        "requests with, so more of them decide nothing."
-    )
+        yield _OTHER_TIMES if measurement.beside is not None else _OTHER_REQUESTS
 
 
 def _alike(measurement: Measurement, policy: Policy) -> Iterator[str]:

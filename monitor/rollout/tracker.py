@@ -154,10 +154,12 @@ class EvidenceWindow(NamedTuple):
     Attributes:
         candidate_since: The start of this attempt.
         baseline_since: Where the baseline serves no more beside the candidate, its requests since then stand in.
+        is_decided: Whether what both served side by side has decided: then nothing stands in.
     """
 
     candidate_since: float
     baseline_since: float
+    is_decided: bool = False
 
 
 def evidence_window(rollout: Rollout, rollouts: Sequence[Rollout], policy: Policy) -> EvidenceWindow:

@@ -20,7 +20,7 @@ from monitor.labels.delay import LabelDelay, slowest
 from monitor.ledger.ledger import CalibrationRecord, Lease, PruneSubject, RolloutRecord
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout import tracker
-from monitor.rollout.cohort import Cohort, TiersBy
+from monitor.rollout.cohort import Cohort, Comparison, TiersBy
 from monitor.rollout.floors import changed_floors
 from monitor.rollout.oncall import on_call_load, weighed
 from monitor.rollout.policy import Policy
@@ -328,7 +328,9 @@ class Reviewer:
         delay = self.label_delay(rollout.service, rollout.environment, now=now)
         maturity = self.policy.judged_after(delay)
         matured_before = now - maturity
-        class_tiers = {} if record.verdict is None else record.verdict.class_tiers
+        held_to, last = [committed.floor for committed in record.floors], record.verdict
+        class_tiers = {} if last is None else last.class_tiers
+        undecided = last is None or last.state is VerdictState.WAITING or last.comparison is Comparison.BEFORE_AFTER
         with self._ledger.arms(rollout, matured_before=matured_before) as arms:
             read = Ladder(
                 arms=arms,
@@ -336,13 +338,12 @@ class Reviewer:
                 difficulty=self._difficulty,
                 rollout=rollout,
                 calibration=calibration,
-                window=tracker.evidence_window(rollout, rollouts, self.policy),
+                window=tracker.evidence_window(rollout, rollouts, self.policy)._replace(is_decided=not undecided),
                 class_tiers=class_tiers,
             ).climb()
         window = tracker.probes_window(rollout, rollouts)
         is_learnt = read.view.tiers_by is TiersBy.LEARNT
         probes = self._probes(rollout, calibration, window, now) if is_learnt else None
-        held_to, last = [committed.floor for committed in record.floors], record.verdict
         verdict = judge(read.cohort, read.calibration, self.policy, floors=held_to, previous=last, probes=probes)
         waits = delay if maturity > self.policy.judged_after() else None
         late = [f"Younger requests are not counted yet: {delay_words(waits)}."] if waits else []

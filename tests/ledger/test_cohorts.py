@@ -265,6 +265,28 @@ def test_days_before_a_cutover_stand_in_for_the_baseline(ledger: SqlLedger) -> N
     assert (14, 5) == (cohort.baseline.requests, cohort.candidate.requests)
 
 
+@pytest.mark.parametrize(
+    ("served_until", "is_decided", "comparison", "requests"),
+    [
+        pytest.param(60, False, Comparison.CONCURRENT, 600, id="both serve"),
+        pytest.param(20, False, Comparison.BEFORE_AFTER, 320, id="the candidate went on alone"),
+        pytest.param(20, True, Comparison.CONCURRENT, 200, id="decided before"),
+    ],
+)
+def test_once_a_candidate_serves_alone_the_days_before_stand_in(
+    ledger: SqlLedger, *, served_until: int, is_decided: bool, comparison: Comparison, requests: int
+) -> None:
+    """Twenty hours side by side do not decide, and nothing more comes to compare with; ten requests an hour each."""
+    old = [tagged(a_trace(f"o{n}", started_at=NOON + n * 360), HARD) for n in range(-120, served_until * 10)]
+    new = [tagged(a_trace(f"n{n}", model_version="model-2", started_at=NOON + n * 360), HARD) for n in range(600)]
+    ledger.record(a_batch(*old, *new))
+    window = EvidenceWindow(NOON, NOON - 14 * 86_400, is_decided)
+
+    cohort = ledger.cohort(dataclasses.replace(ROLLOUT, started_at=NOON), matured_before=NOON + 216_000, window=window)
+
+    assert (comparison, requests) == (cohort.comparison, cohort.baseline.requests)
+
+
 def test_a_probe_counts_once_however_often_it_is_replayed(ledger: SqlLedger) -> None:
     """The first labelled run of each probe stands for it."""
     rollout = dataclasses.replace(ROLLOUT, environment="probes", started_at=NOON)

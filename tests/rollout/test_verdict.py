@@ -16,7 +16,7 @@ from bench.rollout_streams import ArmStream, known_tiers
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import NO_TAG, TIERS, Tier
 from monitor.difficulty.trust import Trust
-from monitor.rollout.cohort import Arm, Cohort, Stratum, TierGroup, TiersBy
+from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum, TierGroup, TiersBy
 from monitor.rollout.judging import judge, withdrawn
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.verdict import Verdict, VerdictState
@@ -517,7 +517,7 @@ def test_a_verdict_says_which_hours_it_does_not_judge(last_hour: int, times: int
 
 
 def test_a_regression_says_once_that_the_baseline_serves_no_longer() -> None:
-    """As an obstacle, beside which a reason would say it again."""
+    """It was shown side by side, and rests on that."""
     arms = [
         Arm("v", [Stratum(Tier.UNTIERED, "any", 0, False, 500, 500, bad, 0.0, 0.0, hour) for hour in range(until + 1)])
         for until, bad in ((20, 50), (29, 150))
@@ -526,5 +526,35 @@ def test_a_regression_says_once_that_the_baseline_serves_no_longer() -> None:
     verdict = judge(Cohort(arms[0], arms[1], "", TiersBy.NONE), None, Policy(), previous=None)
 
     assert VerdictState.REGRESSION is verdict.state
-    assert 1 == sum("has served nothing for" in each for each in verdict.obstacles)
-    assert not any("has not served for" in each for each in verdict.reasons)
+    assert 1 == sum("has not served for 9 hours" in each for each in verdict.reasons)
+    assert not verdict.obstacles
+
+
+@pytest.mark.parametrize(
+    ("beside", "since", "state", "told"),
+    [
+        pytest.param(18, 18, VerdictState.REGRESSION, "All requests fail more often", id="worse throughout"),
+        pytest.param(10, 18, VerdictState.WAITING, "so the time may be the cause", id="worse since it serves alone"),
+        pytest.param(10, 10, VerdictState.OK, "All requests fail at most", id="as good"),
+    ],
+)
+def test_a_rise_since_the_candidate_serves_alone_has_to_show_beside_the_baseline_too(
+    beside: int, since: int, state: VerdictState, told: str
+) -> None:
+    """Four hours side by side, then the candidate alone for two days: compared with the days before."""
+
+    def arm(failing: dict[int, int], n: int) -> Arm:
+        return Arm(
+            "v", [Stratum(Tier.UNTIERED, "any", 0, False, n, n, n * f // 100, 0, 0, h) for h, f in failing.items()]
+        )
+
+    before = arm(dict.fromkeys(range(52), 10), 100)
+    after = arm({hour: beside if hour < 52 else since for hour in range(48, 100)}, 100)
+    cohort = Cohort(before, after, "", TiersBy.NONE, comparison=Comparison.BEFORE_AFTER)
+
+    verdict = judge(cohort, None, Policy(), previous=None)
+
+    assert (state, Comparison.BEFORE_AFTER) == (verdict.state, verdict.comparison)
+    assert told in verdict.reasons[0]
+    assert (state is VerdictState.WAITING) is bool(verdict.obstacles)
+    assert not verdict.requests_needed
