@@ -107,12 +107,9 @@ def indicators(
     {'capability=sql': 1.0, 'item=probe-17': 1.0}
     """
     x = {f"capability={features.capability}": 1.0}
-    if features.tool_set is not None:
-        x[f"tools={features.tool_set}"] = 1.0
-    if features.prompt_family is not None:
-        x[f"prompt={features.prompt_family}"] = 1.0
-    if item is not None:
-        x[f"item={item}"] = 1.0
+    for group, name in (("tools", features.tool_set), ("prompt", features.prompt_family), ("item", item)):
+        if name is not None:
+            x[f"{group}={name}"] = 1.0
     for name, value in features.attributes.items():
         if isinstance(value, str):
             x[f"attribute={name}={value}"] = 1.0

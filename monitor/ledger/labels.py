@@ -173,9 +173,8 @@ class Admission:
     def _class_of(self, version: VersionKey, label: str, name: str, *, cap: int) -> str:
         if name == OTHER or version == OTHERS:
             return OTHER  # paid for with the version
-        if self._is_dropped(label, version[0], name, cap=cap):
-            return OTHER
-        return OTHER if self._is_dropped(f"version_{label}", " ".join(version), name, cap=cap) else name
+        of_service, of_version = (label, version[0]), (f"version_{label}", " ".join(version))
+        return OTHER if any(self._is_dropped(*of, name, cap=cap) for of in (of_service, of_version)) else name
 
     def _is_dropped(self, label: str, scope: str, value: str, *, cap: int) -> bool:
         over = self._refusal(label, scope, value, cap=cap)

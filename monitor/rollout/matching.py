@@ -128,8 +128,7 @@ def match(cohort: Cohort) -> Matched:
     Source:
         Overlap weights of Li, Morgan and Zaslavsky (2018), J. Am. Stat. Assoc. 113:390, by hour.
     """
-    baseline, candidate = ([(s.block, s.evidence[0]) for s in arm.strata] for arm in cohort.arms)
-    labelled = _by_hour(baseline, _EACH_HOUR), _by_hour(candidate, _EACH_HOUR)
+    labelled = [_by_hour(((s.block, s.evidence[0]) for s in arm.strata), _EACH_HOUR) for arm in cohort.arms]
     comparison, hours = _alike_hours(cohort.comparison, labelled)
     old, new = (_by_hour(of_arm.items(), hours) for of_arm in labelled)
     both = {hour: (old[hour], new[hour]) for hour in new if new[hour] and old[hour]}
@@ -226,7 +225,7 @@ def _of_one_arm(labelled: Sequence[Mapping[_Key, int]]) -> tuple[Collection[_Key
     return either, () if as_much else only[1], either if as_much else ()
 
 
-_ByBlock = tuple[Mapping[int, float], Mapping[int, float]]
+_ByBlock = Sequence[Mapping[int, float]]
 """Labelled requests of both arms, by the hour in which they started."""
 
 

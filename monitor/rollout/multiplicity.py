@@ -34,10 +34,8 @@ def closed_e_bh(log_e_values: Mapping[Name, float], *, level: float) -> frozense
     """
     names = sorted(log_e_values, key=log_e_values.__getitem__, reverse=True)
     values = np.exp(np.minimum([log_e_values[name] for name in names], _LARGEST_LOG))
-    for size in range(len(names), 0, -1):
-        if _may_be_rejected(values[:size], values[size:], level):
-            return frozenset(names[:size])
-    return frozenset()
+    size = next((n for n in range(len(names), 0, -1) if _may_be_rejected(values[:n], values[n:], level)), 0)
+    return frozenset(names[:size])
 
 
 def _may_be_rejected(inside: np.ndarray, outside: np.ndarray, level: float) -> bool:

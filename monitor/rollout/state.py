@@ -108,8 +108,7 @@ def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
 
 
 def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
-    one_sided = measurement.labels.one_sided
-    if one_sided:
+    if one_sided := measurement.labels.one_sided:
         yield _one_sided(measurement)
     for group, margin in margins(measurement, policy):
         compared = measurement.hard_tier if group is TierGroup.HARD else measurement.aggregate
