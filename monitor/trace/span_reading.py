@@ -169,10 +169,8 @@ def models_of(attributes: SpanAttributes, *, failed: bool, is_call: bool) -> tup
     Where a call *failed*, what a library wrote as the model that answered may be the one that was asked for.
     """
     called = attributes.first(_CALLED_MODEL, _model_name) if is_call else None
-    request = attributes.first(_REQUEST_MODEL, _model_name) or called
+    request = attributes.first(_REQUEST_MODEL, _model_name) or called or _model_in_arguments(attributes)
     response = attributes.first(_RESPONSE_MODEL, _model_name)
-    if request is None:
-        request = next((name for value in _arguments(attributes) if (name := _model_name(value.get("model")))), None)
     if failed:
         # A stream that broke off has told who was answering; what repeats the name that was asked for tells nothing.
         return request or response, None if request in {None, response} else response
@@ -199,12 +197,11 @@ def _without_gateway(model: str) -> str:
     return semconv.PROVIDER_PREFIX.sub("", model, count=1).partition(",")[0]
 
 
-def _arguments(attributes: SpanAttributes) -> Iterator[Mapping[str, Any]]:
-    """Arguments of a call, where a library wrote them down as one object."""
-    for value in (*attributes.values(_TOOLS), *attributes.values(_INPUT)):
-        document = parsed(value) if isinstance(value, str) and '"model"' in value else value
-        if isinstance(document, dict):
-            yield document
+def _model_in_arguments(attributes: SpanAttributes) -> str | None:
+    """The model that arguments of a call name, where a library wrote them down as one object."""
+    values = (*attributes.values(_TOOLS), *attributes.values(_INPUT))
+    read = (parsed(each) if isinstance(each, str) and '"model"' in each else each for each in values)
+    return next((name for each in read if isinstance(each, dict) and (name := _model_name(each.get("model")))), None)
 
 
 def tools_on_offer(attributes: SpanAttributes) -> tuple[Tool, ...]:
@@ -292,19 +289,25 @@ def _usage(value: Any) -> tuple[int | None, int | None] | None:
 def cost_of(attributes: SpanAttributes) -> float | None:
     """US dollars, whole or added up."""
     whole = attributes.first(_COST, _cost)
-    if whole is not None or _COST_PART not in attributes.singles:
-        return whole
     parts = [cost for value in attributes.values(_COST_PART) if (cost := dollars(value)) is not None]
-    return math.fsum(parts) if parts else None
+    return math.fsum(parts) if whole is None and parts else whole
 
 
 def _cost(value: Any) -> float | None:
     details = parsed(value)
     if not isinstance(details, dict):
         return dollars(written_number(details) if isinstance(details, str) else details)
+    if any(isinstance(part, dict) for part in details.values()):
+        return _cost_within(details)
     total = dollars(details.get("total", details.get("total_cost")))
     parts = [cost for part in details.values() if (cost := dollars(part)) is not None]
     return total if total is not None else (math.fsum(parts) if parts else None)
+
+
+def _cost_within(metadata: Mapping[str, Any]) -> float | None:
+    """What the metadata of a provider or a gateway call a cost."""
+    inner = (_cost_within(part) for part in metadata.values() if isinstance(part, dict))
+    return _cost(metadata["cost"]) if "cost" in metadata else next((cost for cost in inner if cost is not None), None)
 
 
 def budget_of(attributes: SpanAttributes) -> Budget:

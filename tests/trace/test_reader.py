@@ -506,6 +506,11 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     "gen_ai.cost.total_tokens": ({"gen_ai.cost.total_tokens": "0.5"}, _span("cost_usd"), 0.5),
     "gen_ai.usage.cost.total": ({"gen_ai.usage.cost.total": 0.5}, _span("cost_usd"), 0.5),
     "gen_ai.cost.total_cost": ({"gen_ai.cost.total_cost": 0.5}, _span("cost_usd"), 0.5),
+    "ai.response.providerMetadata": (
+        {"ai.response.providerMetadata": '{"openai": {"reasoningTokens": 5}, "gateway": {"cost": "0.5"}}'},
+        _span("cost_usd"),
+        0.5,
+    ),
     "operation.cost": ({"operation.cost": 0.5}, _span("cost_usd"), 0.5),
     "llm.response.cost": ({"llm.response.cost": 0.5}, _span("cost_usd"), 0.5),
     "mlflow.llm.cost": ({"mlflow.llm.cost": json.dumps({"total_cost": 0.5})}, _span("cost_usd"), 0.5),
@@ -705,6 +710,13 @@ def test_what_a_model_thought_came_out() -> None:
     for output, expected in ((50, 650), (600, 600), (700, 700)):
         tokens = {"gen_ai.usage.output_tokens": output, "ai.usage.reasoningTokens": 600}
         assert expected == read_span({**MODEL_CALL, **tokens}).output_tokens
+
+
+def test_metadata_of_a_provider_may_hold_no_cost() -> None:
+    """Numbers of other things are none."""
+    openrouter = {"openrouter": {"usage": {"promptTokens": 100, "cost": 0.25}, "provider": "x"}}
+    for metadata, expected in (({"openai": {"reasoningTokens": 5}}, None), ({}, None), (openrouter, 0.25)):
+        assert expected == read_span({**MODEL_CALL, "ai.response.providerMetadata": json.dumps(metadata)}).cost_usd
 
 
 def test_a_guardrail_does_not_answer() -> None:
