@@ -24,10 +24,10 @@ _MESSAGE_LISTS = ("messages", "contents", "new_messages")
 _PLAIN_KEYS = (
     "input", "question", "query", "prompt", "text", "content", "message", "task", "description", "user_input",
     "user_query", "user_message", "new_message", "instruction", "request", "goal", "topic", "contents", "messages",
-    "inputs", "kwargs", "args", "value",
+    "inputs", "kwargs", "args", "parts", "value",
 )  # fmt: skip
 _TEXT_KEYS = ("content", "parts", "contents", "blocks", "description")
-_WRAPPERS = ("input", "inputs", "state", "data", "kwargs", "params", "message", "new_message", "value")
+_WRAPPERS = ("input", "inputs", "state", "data", "kwargs", "params", "message", "value")
 _MAX_TOOL_NAME_CHARS = 256
 _TEXT_TYPES = ("text", "input_text")  # no set: a hostile type need not be hashable
 _DEEPEST = 6

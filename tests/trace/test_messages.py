@@ -59,7 +59,7 @@ ASKED = "Book a table"
         pytest.param({"params": {"message": {"role": "user", "parts": [{"text": ASKED}]}}}, (ASKED, 1), id="A2A"),
         pytest.param(
             {"user_id": "u", "new_message": {"role": "user", "parts": [{"text": ASKED}]}, "run_config": None},
-            (ASKED, 1),
+            (ASKED, None),
             id="Google ADK",
         ),
         pytest.param({"args": [{"query": ASKED}], "kwargs": {}}, (ASKED, None), id="argument that is an object"),
