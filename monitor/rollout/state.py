@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck
@@ -73,14 +73,16 @@ class Findings:
 
 def find(measurement: Measurement, floors: Sequence[FloorCheck], policy: Policy) -> Findings:
     """What *measurement* supports under *policy*."""
-    return Findings(
-        obstacles=tuple(_obstacles(measurement, policy)),
+    findings = Findings(
+        obstacles=(),
         risen=[group for group, change in measurement.changes.items() if change is not None and change.lower > 0],
         risen_capabilities=[name for name in measurement.regressed_capabilities if _counts(name, measurement, policy)],
         broken_floors=[check for check in floors if check.is_broken],
         is_left_behind=_is_left_behind(measurement, policy),
         is_ruled_out=is_ruled_out(measurement.changes, measurement, policy),
     )
+    is_alarm = findings.state in {VerdictState.REGRESSION, VerdictState.CLIFF}
+    return replace(findings, obstacles=tuple(_obstacles(measurement, policy, is_alarm=is_alarm)))
 
 
 def _counts(capability: str, measurement: Measurement, policy: Policy) -> bool:
@@ -107,7 +109,7 @@ def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
     return shift is not None and change is not None and shift.change >= policy.share_jump and change <= 0
 
 
-def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
+def _obstacles(measurement: Measurement, policy: Policy, *, is_alarm: bool) -> Iterator[str]:
     if one_sided := measurement.labels.one_sided:
         yield _one_sided(measurement)
     for group, margin in margins(measurement, policy):
@@ -122,7 +124,7 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
     if measurement.aggregate.candidate.coverage is not None and not any(measurement.labelled):
         yield "No request of either version has a label, not even an old one: send outcomes or evaluations."
     elif not is_ruled_out(measurement.changes, measurement, policy):
-        yield from _spent_baseline(measurement, policy)
+        yield from _spent_baseline(measurement, policy, is_alarm=is_alarm)
     for arm, share in zip(ArmName, measurement.untold, strict=True):
         if share >= policy.ok_margin and not one_sided and all(measurement.labelled):
             yield (
@@ -140,8 +142,8 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
         )
 
 
-def _spent_baseline(measurement: Measurement, policy: Policy) -> Iterator[str]:
-    if is_beyond_baseline(measurement, policy):
+def _spent_baseline(measurement: Measurement, policy: Policy, *, is_alarm: bool) -> Iterator[str]:
+    if not is_alarm and is_beyond_baseline(measurement, policy):
         yield (
             f"The baseline's {measurement.labelled[0]:,} labelled requests are too few, and hardly any more arrive. If "
             "the estimates stay as they are, no number of candidate requests is enough for `ok`."

@@ -286,6 +286,16 @@ def test_what_earlier_looks_ruled_out_stays_ok_beside_a_baseline_that_is_too_few
     assert found(latest=wide, changes=wide, **after).obstacles
 
 
+def test_beside_an_alarm_nobody_asks_what_an_ok_would_take() -> None:
+    """A baseline that is too few by now for any `ok` keeps no cliff and no regression from being called."""
+    wide = dict.fromkeys(TierGroup, Interval(0.0, -0.2, 0.2))
+    after = {"comparison": Comparison.BEFORE_AFTER, "labelled": (300, 3_000), "latest": wide}
+    risen = {**wide, TierGroup.ALL: Interval(0.1, 0.05, 0.2)}
+
+    assert ((), VerdictState.CLIFF) == ((shown := found(changes=wide, **after)).obstacles, shown.state)
+    assert ((), VerdictState.REGRESSION) == ((shown := found(changes=risen, **after)).obstacles, shown.state)
+
+
 def test_a_baseline_that_serves_no_more_takes_no_ok_back() -> None:
     """A ramp that reached all of the traffic: what both served side by side has decided."""
     alone = SimpleNamespace(alone=Counts(0, 0), hours_alone=11)
