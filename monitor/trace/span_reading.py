@@ -127,7 +127,7 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
 
 
 _REASON = re.compile(r"""finish_?reason\\?['"]: ?\\?['"]?([\w.]+)""", re.IGNORECASE)
-_FAILED = ("error", "fail", "malformed", "cancel", "abort")
+_FAILED = ("error", "fail", "malformed", "cancel", "abort", "expire")
 _ERROR_TYPE_RANK = getattr(meaning_of("error.type"), "rank", None)
 _NO_ERROR = re.compile(
     r"\W*(?:(?:none|null|nil|undefined|n/?a|(?:status)?_?(?:ok|unset)|success|no[-_ ]?error|false|0|[23]\d\d)\W*)?",

@@ -765,7 +765,7 @@ def test_what_stands_for_a_text_is_none(text: str) -> None:
     assert "Is it redacted?" == read_span({**MODEL_CALL, "input.value": "Is it redacted?"}).text
 
 
-@pytest.mark.parametrize("reason", ["MALFORMED_FUNCTION_CALL", "failed", "error"])
+@pytest.mark.parametrize("reason", ["MALFORMED_FUNCTION_CALL", "failed", "expired", "error"])
 def test_answer_that_broke_is_an_error(reason: str) -> None:
     """Of a call whose status says nothing; what was cut off or filtered is an answer like others."""
     assert read_span({**MODEL_CALL, "gen_ai.response.finish_reasons": [reason]}).error
@@ -850,6 +850,13 @@ def test_call_of_an_operation_of_another_name_that_failed_is_a_model_s_too() -> 
 
     assert [OperationKind.MODEL, OperationKind.STEP, OperationKind.TOOL] == kinds
     assert OperationKind.STEP is read_span({**asked, "error.type": "none"}).kind
+
+
+def test_memory_that_failed_is_no_call_of_a_model() -> None:
+    """Whatever model it remembers by."""
+    asked = {"gen_ai.provider.name": "mem0", "gen_ai.request.model": "m-1", "error.type": "timeout"}
+
+    assert OperationKind.RETRIEVAL is read_span({"gen_ai.operation.name": "search_memory", **asked}).kind
 
 
 def test_claude_code_is_read() -> None:
