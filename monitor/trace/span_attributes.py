@@ -56,7 +56,7 @@ _REQUEST_ATTRIBUTES = next(prefix for prefix in _PREFIXES if _FAMILIES[prefix].f
 _SAID_ANYWHERE = _EVALUATIONS | {_REQUEST_ATTRIBUTES}
 
 
-MESSAGE_KEYS = ("content", "message", "parts")
+MESSAGE_KEYS = ("content", "message", "parts", "gen_ai.event.content")
 """Attributes of an event that hold what a message says, the best first."""
 
 

@@ -1060,6 +1060,23 @@ def test_messages_may_be_structured_attributes_of_an_event() -> None:
     assert read_span(MODEL_CALL, event=(event, {"gen_ai.input.messages": json.dumps(messages)})).text == "Book a table"
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"content": "Hi"},
+        {"content": '[{"type": "text", "text": "Hi"}]'},
+        {"gen_ai.event.content": '{"role": "user", "content": "Hi"}'},
+        {"gen_ai.event.content": '{"role": "user", "content": {"text": {"value": "Hi", "annotations": []}}}'},
+    ],
+)
+def test_messages_may_be_events(attributes: dict[str, Any]) -> None:
+    """Azure AI writes each as JSON; of an answer it does the same."""
+    assert ("Hi", 1) == _asked(read(one_span(MODEL_CALL, event=("gen_ai.user.message", attributes))))
+
+    choice = {"gen_ai.event.content": '{"message": {"content": "Done."}, "finish_reason": "stop", "index": 0}'}
+    assert read_span(MODEL_CALL, event=("gen_ai.choice", choice)).answered
+
+
 def test_status_tells_errors_from_silence() -> None:
     """An error status is an error, OK is said to be fine, and unset says nothing."""
 
