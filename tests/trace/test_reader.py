@@ -805,13 +805,13 @@ def test_version_may_be_a_number() -> None:
     ("name", "kind"),
     [
         ("agent_run [writer]", OperationKind.AGENT),
-        ("call_llm", OperationKind.MODEL),
+        ("call_llm", OperationKind.OTHER),
         ("turn", OperationKind.WORKFLOW),
         ("GET [x]", OperationKind.OTHER),
     ],
 )
 def test_span_without_a_kind_is_told_by_its_name(name: str, kind: OperationKind) -> None:
-    """A call of Google ADK that failed says nothing else; the name of the agent stands behind that of its span."""
+    """A run of Google ADK that failed says nothing else; a function of any application may be called `call_llm`."""
 
     def play(tracer: Tracer) -> None:
         tracer.start_span(name).end()
