@@ -91,7 +91,7 @@ def cases_line(report: EvalReport) -> str:
     counts += f", {len(report.flaky):,} flaky" if report.flaky else ""
     unknown = len(report.pairing.unknown_after)
     counts += f", {unknown:,} without a score" if unknown else ""
-    named = some_of([one_line(str(case.key), None) for case in report.lost], _NAMED)
+    named = some_of([case.key for case in report.lost], _NAMED)
     return f"{counts}: {named}" if named else counts
 
 

@@ -14,8 +14,10 @@ from monitor.errors import UsageError
 from monitor.evals.cases import Case, CaseFold, CaseKey, Pairing, Run, merged, pair_runs, runs_of
 from monitor.evals.formats.reading import Options, ResultFile
 from monitor.evals.report import ArmSource
+from monitor.rollout.wording import some_of
 
 _ENOUGH_IN_COMMON = 0.5
+_SHOWN = 20
 _OTHER_SCALE = 4.0
 """A highest score that is on another scale than one from 0 to 1."""
 
@@ -65,10 +67,8 @@ def paired(before: Side, after: Side, read: ReadSide, options: Options) -> tuple
             columns = [None, *(name for name in found[0].case_columns[1:] if name in found[1].case_columns)]
         low, high = sorted(each.highest for each in found)
         if 0.0 < low <= 1.0 and high >= _OTHER_SCALE:
-            raise UsageError(
-                f"{before.path} and {after.path} have scores of up to {found[0].highest:g} and {found[1].highest:g}; "
-                "write both on one scale, or as pass and fail."
-            )
+            told = f"{before.path} and {after.path} have scores of up to {found[0].highest:g} and {found[1].highest:g}"
+            raise UsageError(f"{told}; write both on one scale, or as pass and fail.")
         tried.append(_pair(*found))
         if _names_cases(tried[-1][0]):
             return tried[-1]
@@ -139,7 +139,7 @@ class _Folded:
                     variants[variant].add(attempt)
                     prompts.add(attempt.variant)
         if not variants or asked is None:
-            names = ", ".join(model or "(no name)" for model in models)
+            names = some_of([model or "(no name)" for model in models], _SHOWN)
             what = "several models" if side.model is None else f"no model {side.model}"
             raise UsageError(f"{side.path} has {what}; choose one with {side.option}: {names}.")
         self._model = asked

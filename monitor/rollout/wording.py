@@ -11,7 +11,7 @@ from monitor.rollout.verdict import Interval
 _SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 _SMALLEST_P_VALUE = 0.001
 TAGS_CORRECTED = "Counts are by tag; rates and shares are corrected for doubtful tags, so they differ from the counts."
-_MOST_DIGITS = 4
+_MOST_DIGITS, _LONGEST_NAME = 4, 200
 _TINY, _SMALL = 0.00001, 0.01
 
 
@@ -114,7 +114,8 @@ def some_of(things: Sequence[object], shown: int = 3) -> str:
     'a, b, c and 1 more'
     """
     more = len(things) - shown
-    return ", ".join(map(str, things[:shown])) + (f" and {more:,} more" if more > 0 else "")
+    names = ", ".join(one_line(str(each), _LONGEST_NAME) for each in things[:shown])
+    return names + (f" and {more:,} more" if more > 0 else "")
 
 
 def probability(p_value: float) -> str:

@@ -218,6 +218,14 @@ def _lying_archive() -> bytes:
 _FARTHEST_WINDOW = bytes([0x28, 0xB5, 0x2F, 0xFD, 0x00, (31 - 10) << 3, 0x01, 0x00, 0x00])
 _DEEP = b"[" * 100_000 + b"]" * 100_000
 _LONG_NUMBER = b"9" * 5_000
+_YAML_LEVELS = "bcdefghijkl"
+
+
+def _yaml_of(level: str) -> bytes:
+    """Each level holds nine of the one before; written in full, there would be more values than memory holds."""
+    above = "abcdefghijk"
+    levels = (level.format(of=of, name=name) for of, name in zip(above, _YAML_LEVELS, strict=True))
+    return "\n".join(["a: &a {id: x, score: 1}", *levels]).encode()
 
 
 @pytest.mark.parametrize(
@@ -243,6 +251,26 @@ _LONG_NUMBER = b"9" * 5_000
         pytest.param("a.jsonl", b'{"id": "a", "score": NaN}\n{"id": "b", "score": 1e999}', id="numbers beyond all"),
         pytest.param("a.yaml", b"a: &a [" + b"*a," * 9_999 + b"]", id="YAML of aliases"),
         pytest.param("a.yaml", b"a: &a\n  id: x\n  score: 1\n  again: *a\n", id="YAML that contains itself"),
+        pytest.param(
+            "a.yaml",
+            _yaml_of("{name}: &{name} {{" + ", ".join(f"k{n}: *{{of}}" for n in range(9)) + "}}"),
+            id="YAML of aliases of mappings",
+        ),
+        pytest.param(
+            "a.yaml",
+            _yaml_of("{name}: &{name} {{<<: [" + ", ".join(["*{of}"] * 9) + "]}}"),
+            id="YAML of merges of merges",
+        ),
+        pytest.param("a.yaml", b"- id: a\n  score: 1\n  on: 2026-02-30\n", id="YAML with a day that no month has"),
+        pytest.param("a.yaml", b"- id: a\n  score: " + _LONG_NUMBER, id="YAML with a number of 5,000 digits"),
+        pytest.param("a.xml", b"<?xml version='1.0' encoding='utf-7'?><testsuite/>", id="XML in UTF-7"),
+        pytest.param("a.xml", b"<?xml version='1.0' encoding='x'?><testsuite/>", id="XML in letters of its own"),
+        pytest.param("a.jsonl", b'{"id": "' + b"x" * 10**6 + b'", "score": 1}', id="a name of a million letters"),
+        pytest.param(
+            "a.csv",
+            b"id,model,score\n" + b"".join(b"a,model-%d,1\n" % n for n in range(9_999)),
+            id="models by the thousand",
+        ),
     ],
 )
 def test_a_careless_file_is_one_sentence(
@@ -257,6 +285,20 @@ def test_a_careless_file_is_one_sentence(
     said = capsys.readouterr().err
     assert 20 < len(said) < 3_000
     assert all(line.isprintable() for line in said.splitlines())
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_name_that_no_file_can_have_is_one_sentence(
+    place: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unquoted glob, or the results themselves, in place of the name of a file."""
+    good = tmp_path / "good.jsonl"
+    good.write_text('{"id": "x", "score": 1.0}\n')
+    names = [str(good), str(good)]
+    names[place] = "x" * 5_000
+
+    assert 2 == run_command(["report", *names])
+    assert "cannot be read: File name too long; check the name." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("output", ["table", "markdown", "json", "junit", "html"])

@@ -24,6 +24,7 @@ READ_FORMATS = (
 )
 _ZIP_MAGIC, _PARQUET_MAGIC = b"PK\x03\x04", b"PAR1"
 _LARGEST_RECORD, _SEEN_BYTES = 64 * 1024**2, 8 * 1024**2  # who writes a key twice does so from the start
+_MOST_ALIASED = 1_000_000  # values that YAML aliases stand for
 _XML_DECLARATION = re.compile(r"^\ufeff?<\?xml[^>]*>")
 _MORE_LINES = re.compile(rb"\n\s*\S")
 # A key with another key, an item or a comment below it: a title over a table may have a colon, too.
@@ -189,10 +190,8 @@ def _lines(name: str, text: bytes) -> Iterator[Any]:
                 row = read_json(line)
             except ValueError as error:
                 line.decode()  # raises where the letters are the reason
-                raise ResultFileInvalid(
-                    f"{name} is neither one JSON document nor JSON lines: line {number} cannot be parsed ({error}); "
-                    "write it again."
-                ) from error
+                told = f"{name} is neither one JSON document nor JSON lines: line {number} cannot be parsed ({error})"
+                raise ResultFileInvalid(f"{told}; write it again.") from error
             if not isinstance(row, dict):
                 raise _unknown(name)
             yield row
@@ -202,9 +201,22 @@ def _read_yaml(name: str, text: bytes, options: Options) -> ResultFile:
     import yaml  # noqa: PLC0415  (few results are YAML)
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-    with reading.refused((yaml.YAMLError,), f"{name} is not valid YAML", "write it again"):
-        document = loader.get_single_data()
+    with reading.refused((yaml.YAMLError, ValueError), f"{name} is not valid YAML", "write it again"):
+        root = loader.get_single_node()
+        if root is not None and _values(root, {}) > len(text) + _MOST_ALIASED:
+            raise ResultFileInvalid(f"{name} stands for far more than it holds; write it without YAML aliases.")
+        document = None if root is None else loader.construct_document(root)
     return _read_document(name, document, options)
+
+
+def _values(node: Any, known: dict[int, int]) -> int:
+    """How many values a *node* of YAML stands for, each alias counted as what it stands for."""
+    if id(node) not in known:
+        known[id(node)] = 1  # of one that contains itself
+        parts = () if isinstance(node.value, str) else node.value
+        below = (each for part in parts for each in (part if isinstance(part, tuple) else (part,)))
+        known[id(node)] += sum(_values(each, known) for each in below)
+    return known[id(node)]
 
 
 def _read_parquet(name: str, content: bytes, options: Options) -> ResultFile:

@@ -239,10 +239,8 @@ def bfcl_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) ->
     category = told["category"] if told else ""
     ids = list(dict.fromkeys([*options.case_ids, *failed]))
     if len(ids) != totals["total_count"]:
-        raise ResultFileInvalid(
-            f"{name} counts {totals['total_count']:,} cases and {len(ids):,} of them have a name; put the result file "
-            f"({bfcl_result_files(path)[0].name}) beside it."
-        )
+        counts = f"{name} counts {totals['total_count']:,} cases and {len(ids):,} of them have a name"
+        raise ResultFileInvalid(f"{counts}; put the result file ({bfcl_result_files(path)[0].name}) beside it.")
     # From version 4 on, the model's folder has one for each kind of category.
     folder = path.parts[path.parts.index("score") + 1] if "score" in path.parts[:-2] else path.parent.name
     model = next((str(row["model_name"]) for row in failed.values() if row.get("model_name")), folder)
@@ -262,7 +260,7 @@ def junit_rows(name: str, content: bytes, _options: Options) -> Sequence[Mapping
     """
     if _DOCUMENT_TYPE.match(content):  # entities are for attacks, test runners write none
         raise ResultFileInvalid(f"{name} declares a document type, which JUnit XML has none of; write it again.")
-    with refused((ET.ParseError,), f"{name} is damaged XML", "use a complete copy of it"):
+    with refused((ET.ParseError, ValueError, LookupError), f"{name} is damaged XML", "use a complete copy of it"):
         root = ET.fromstring(content)  # noqa: S314  (without a document type there is no entity to expand)
     rows = [_test_row(test, suite) for suite in root.iter() for test in suite.findall("{*}testcase")]
     if not rows:
