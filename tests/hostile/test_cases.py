@@ -22,10 +22,11 @@ ROLLOUT = {"service": "booking-agent", "candidate": "gpt-4-0125-preview", "verdi
 
 @pytest.fixture(scope="module")
 def demo() -> Sequence[dict[str, Any]]:
-    """One rollout of the demo, with the history that its tiers are learnt from."""
-    return [
-        event for event in demo_events() if "booking-agent" == event["service"] or event["environment"] == "reference"
-    ]
+    """One rollout of the demo, with some of the history that its tiers are learnt from."""
+    chosen = ("booking-agent", "history")
+    events = [event for event in demo_events() if event["service"] in chosen]
+    versions = [*dict.fromkeys(event["model_version"] for event in events if event["service"] == "history")][:4]
+    return [event for event in events if event["service"] != "history" or event["model_version"] in versions]
 
 
 def restamped(lines: Sequence[bytes], demo: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
