@@ -15,7 +15,17 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tag, Tier
-from monitor.rollout.cohort import Arm, ClusterSums, Cohort, SharedClusterSums, Stratum, TierGroup, TiersBy
+from monitor.rollout.cohort import (
+    SPAN_HOURS,
+    Arm,
+    ClusterSums,
+    Cohort,
+    Comparison,
+    SharedClusterSums,
+    Stratum,
+    TierGroup,
+    TiersBy,
+)
 
 _Array = NDArray[np.float64]
 _Counts = NDArray[np.int64]
@@ -249,6 +259,39 @@ def _by_class(
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """
+    400 requests an hour, of which a canary gets a tenth for six hours and then all, while they have decided nothing.
+
+    Attributes:
+        beside, since: Failure rate of the candidate side by side and alone; the baseline's is 10 % all week.
+    """
+
+    beside: float
+    since: float
+
+    def play(self, rng: np.random.Generator) -> Scene:
+        """One rollout, from the hour in which the days before stand in for two days."""
+        return Scene(self._cohorts(rng))
+
+    def _cohorts(self, rng: np.random.Generator) -> Iterator[Cohort]:
+        baseline = np.repeat((400, 360), (168, 6))
+        candidate = np.repeat((40, 400), (6, 56))
+        old = Arm("old", _by_hour(baseline, rng.binomial(baseline, 0.10), first=0))
+        strata = _by_hour(candidate, rng.binomial(candidate, np.repeat((self.beside, self.since), (6, 56))), first=168)
+        for hours in range(6 + SPAN_HOURS + 1, len(strata) + 1):
+            new = Arm("new", strata[:hours])
+            yield Cohort(old, new, "", TiersBy.NONE, comparison=Comparison.BEFORE_AFTER)
+
+
+def _by_hour(requests: _Counts, failures: _Counts, *, first: int) -> Sequence[Stratum]:
+    return [
+        Stratum(Tier.UNTIERED, "any", 0, False, n, n, failed, 0.0, 0.0, block=hour)
+        for hour, (n, failed) in enumerate(zip(requests.tolist(), failures.tolist(), strict=True), start=first)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
 class Learnt:
     """
     600 items in 60/30/10, met by twelve reference versions; both arms answer some of them again.
@@ -372,6 +415,8 @@ def _same_model() -> Iterator[Line]:
     yield Line("same model, ramp with a shift on day 2", ramp.play, limit=0.03, today="100 %")
     cycle = World(canary=_RAMP, per_look=400, harder=_CYCLE)
     yield Line("same model, daily cycle with a ramp", cycle.play, limit=0.03, today="23 %")
+    alone = Alone(beside=0.10, since=0.18)
+    yield Line("same model, alone after 240 requests beside, harder since", alone.play, limit=0.03)
     yield Line("same model, learnt tiers", Learnt(RATES).play, limit=0.03)
 
 
@@ -392,6 +437,8 @@ def _harmful() -> Iterator[Line]:
     yield Line("hard tier 60 -> 70 %", worse.play, states=("regression",), never_ok=0.02, today="`ok` first in 99 %")
     untiered = World(np.full(3, 0.10), np.full(3, 0.156), per_look=25, tiers_by=TiersBy.NONE)
     yield Line("all 10 -> 15.6 %, no tiers", untiered.play, states=("regression",), median=900, today="never")
+    alone = Alone(beside=0.20, since=0.20)
+    yield Line("all 10 -> 20 %, alone after 240 requests beside", alone.play, states=("regression",), found=0.95)
     easy = World(after=np.array([0.20, 0.10, 0.60]), per_look=20)
     yield Line("easy 2 -> 20 %", easy.play, states=("regression",), median=300, today="`ok`")
     for canary, median in ((0.5, 3_200), (0.1, 1_900), (0.01, 1_800)):
