@@ -369,6 +369,13 @@ CASES: dict[str, Case] = {
         10,
         call={**CALL, genai.GEN_AI_USAGE_INPUT_TOKENS: 10, "gen_ai.usage.cache_creation.input_tokens": 90},
     ),
+    "gen_ai.usage.reasoning.output_tokens": Case(
+        "where there are more of them than of all, they come on top",
+        OUTPUT_TOKENS,
+        100,
+        10,
+        call={**CALL, genai.GEN_AI_USAGE_OUTPUT_TOKENS: 10, "gen_ai.usage.reasoning.output_tokens": 90},
+    ),
     "exception.message": Case(
         "an error whose type says nothing has the one that its message begins with",
         failures("ValueError"),

@@ -14,7 +14,6 @@ from collections.abc import Set as AbstractSet
 from msgspec import Struct
 from msgspec.structs import replace
 
-from monitor.trace.assembly import is_floating_alias
 from monitor.trace.model import UNRESOLVED, ModelVersion, Trace, VersionBy
 from monitor.trace.semconv import PROVIDER_PREFIX
 
@@ -75,7 +74,8 @@ class ServedModels:
         if trace.version_by is not VersionBy.REQUEST:
             # Of a stream, a library may repeat the alias that was asked for; other calls tell what answers under it.
             repeats = trace.version_by is VersionBy.RESPONSE and trace.requested_model == trace.model_version
-            rows = [row for row in rows if repeats and _answers_alias(row, trace.model_version)]
+            rows = [row for row in rows if repeats and row.requested_model == trace.model_version]
+            rows = [row for row in rows if _is_dated(row.model_version, row.requested_model)]
             if not rows:
                 return trace
         named = _served_under(trace.requested_model, rows)
@@ -104,19 +104,19 @@ def _served_under(requested: str | None, rows: Sequence[Served]) -> Sequence[Ser
     named = [row for row in rows if row.requested_model == requested]
     answered = [row for row in named if row.model_version != requested]
     itself = [row for row in rows if row.model_version == requested]
-    dated = [row for row in rows if is_floating_alias(requested, row.model_version)]
+    dated = [row for row in rows if _is_dated(row.model_version, requested)]
     bare = _bare(requested)
     alike = [row for row in rows if bare in {_bare(row.requested_model), _bare(row.model_version)}]
     return answered or named or itself or dated or alike
 
 
-def _answers_alias(row: Served, alias: str) -> bool:
-    """Whether a dated form of *alias* answers under it; `gpt-4o-mini` and `gpt-4.1`, other models, are none."""
-    is_longer = row.requested_model == alias and row.model_version.startswith(alias)
-    return is_longer and _DATE.match(row.model_version, len(alias)) is not None
+def _is_dated(version: str, alias: str) -> bool:
+    """Whether *version* is a dated form of *alias*; `gpt-4o-mini` and `gpt-4.1`, other models, are none of `gpt-4o`."""
+    name = alias.removesuffix("-latest")
+    return version.startswith(name) and _DATE.match(version, len(name)) is not None
 
 
-_DATE = re.compile(r"[-@:_]\d{3}")  # or a number, such as 001
+_DATE = re.compile(r"[-@:_](?:preview-\d\d|\d{3})")  # or a number, such as 001
 
 
 def has_failed(trace: Trace) -> bool:

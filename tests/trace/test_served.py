@@ -53,6 +53,16 @@ LATER = served("m", "m-2025-01-01", NOON - 60)
         ),
         pytest.param([served("m", "m"), ALIAS], asked_for("m"), ("m-2024-08-06", VersionBy.SERVED), id="answers win"),
         pytest.param([ALIAS], asked_for("other"), (UNRESOLVED, VersionBy.NOTHING), id="a name that never answered"),
+        pytest.param(
+            [served("gpt-4o-mini", "gpt-4o-mini-2024-07-18")],
+            asked_for("gpt-4o"),
+            (UNRESOLVED, VersionBy.NOTHING),
+            id="another model whose name begins alike",
+        ),
+        pytest.param(
+            [PINNED], asked_for("m-latest"), ("m-2024-08-06", VersionBy.SERVED), id="the latest of what is served"
+        ),
+        pytest.param([ALIAS], asked_for("n-latest"), (UNRESOLVED, VersionBy.NOTHING), id="the latest of another model"),
         pytest.param([ALIAS], asked_for("gate/M"), ("m-2024-08-06", VersionBy.SERVED), id="by way of a gateway"),
         pytest.param(
             [served("gate/m", "m-2024-08-06")], asked_for("m"), ("m-2024-08-06", VersionBy.SERVED), id="past a gateway"
