@@ -21,7 +21,7 @@ from monitor.cli.wiring import file_replay, range_replay, rollout_control_of
 from monitor.config.file import parse_config_file
 from monitor.config.model import Config, load_config
 from monitor.demo.events import write_demo_events
-from monitor.errors import MonitorError, UsageError
+from monitor.errors import MonitorError, UsageError, content_of
 from monitor.ingest.kafka_reader import KafkaRange
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
@@ -229,5 +229,5 @@ def moment(text: str | None, option: str) -> float | None:
 
 def _policy(file: Path, base: Policy) -> Policy:
     alternative = load_config(file).rollout
-    given = parse_config_file(file.read_bytes()).values.get("rollout") or {}
+    given = parse_config_file(content_of(file)).values.get("rollout") or {}
     return base.model_copy(update={name: getattr(alternative, name) for name in given})

@@ -190,6 +190,11 @@ def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
     return Problem(mark.line + 1 if mark else 1, (), f"is not valid YAML: {what}")
 
 
+def _text(node: yaml.Node) -> str:
+    """What *node* says; the pairs of JSON's escapes are put together, and half of one is U+FFFD."""
+    return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 _MOST_VALUES = 100_000
 
 
@@ -230,7 +235,7 @@ class _Reader:
         self, node: yaml.MappingNode, path: KeyPath, above: tuple[yaml.Node, ...]
     ) -> Iterator[tuple[str, Any]]:
         for key_node, value_node in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            key = _text(key_node) if isinstance(key_node, yaml.ScalarNode) else None
             if key is None:
                 self._complain(key_node, path, "has a key that is not a word")
             elif (*path, key) in self._lines:
@@ -244,6 +249,7 @@ class _Reader:
         if node.tag == "tag:yaml.org,2002:timestamp":
             return node.value  # a day is text to us: YYYY-MM-DD needs no quotes
         try:
+            node.value = _text(node)
             return self._loader.construct_object(node)
         except (yaml.YAMLError, ValueError):
             self._complain(node, path, f"cannot be read as {node.tag.rpartition(':')[2]}")

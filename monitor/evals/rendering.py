@@ -14,6 +14,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from functools import cache
 from itertools import islice
+from json import dumps
 from pathlib import PurePath
 from typing import Any
 
@@ -252,7 +253,10 @@ def _listed(values: Iterator[Any]) -> Iterator[str]:
 
 
 def _indented(value: Any, width: int) -> str:
-    return json.format(json.encode(value), indent=2).decode().replace("\n", f"\n{' ' * width}")
+    text = json.format(json.encode(value), indent=2).decode()
+    if not text.replace("\n", "").isprintable():  # a terminal's own escapes would be no JSON
+        text = "".join(each if each.isprintable() or each == "\n" else dumps(each)[1:-1] for each in text)
+    return text.replace("\n", f"\n{' ' * width}")
 
 
 def _arm(source: ArmSource, run: Run) -> dict[str, Any]:

@@ -283,20 +283,16 @@ class EvalReport:
             yield "Too few cases, or too small a rise, to call the hard tier left behind."
         for name, stratum in self.variants.items():
             if stratum.has_fallen:
-                yield (
-                    f"Brittle, {scope_words(name)}: {percent(stratum.before.estimate)} pass as written and "
-                    f"{percent(stratum.after.estimate)} in variants, {with_bounds(stratum.change)}."
-                )
+                told = f"Brittle, {scope_words(name)}: {percent(stratum.before.estimate)} pass as written"
+                yield f"{told} and {percent(stratum.after.estimate)} in variants, {with_bounds(stratum.change)}."
 
     def _unknown(self) -> Iterator[str]:
         found = [self.pairing.candidate.cases.get(key) for key in self.pairing.unknown_after]
         if found:
             reasons = Counter("missing" if case is None else case.unscored_because or "no score" for case in found)
             told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-            yield (
-                f"Without a score in the candidate: {counted(len(found), 'case')} ({told}), left out of the "
-                "comparison and failed for a gate."
-            )
+            told = f"Without a score in the candidate: {counted(len(found), 'case')} ({told})"
+            yield f"{told}, left out of the comparison and failed for a gate."
         yield from filter(None, [self.decided_by_unknown])
 
 

@@ -165,7 +165,7 @@ def learn_reference(
     calibration = calibrate(labels, frozen_at=0.0, settings=settings)
     if calibration is None:
         raise UsageError(
-            "The reference results hold no scored case of a model that is not compared; give those of other models."
+            "The references hold no scored case of another model than those compared; give those of other models."
         )
     return calibration, models
 

@@ -148,7 +148,7 @@ def _is_in_memory(url: sa.URL) -> bool:
 
 def is_missing(url: str) -> bool:
     """Whether *url* names a SQLite file that is not there; opening it would make an empty one."""
-    with suppress(ArgumentError, ValueError):  # said better when it is opened
+    with suppress(ArgumentError, ValueError, OSError):  # said better when it is opened
         parsed = sa.make_url(url)
         is_file = parsed.get_backend_name() == "sqlite" and not _is_in_memory(parsed)
         return is_file and not Path(str(parsed.database)).exists()

@@ -291,10 +291,8 @@ class Run:
             return
         self._keep(native, progress, broken=broken)
         if cost_usd is None and self.limit.total_usd is not None and not self.limit.set_aside(self.journal):
-            raise UsageError(
-                "An answer does not say what it cost (usage.cost_usd), so --max-cost cannot hold: "
-                "let the agent say it, or set --max-probe-cost."
-            )
+            told = "An answer does not say what it cost (usage.cost_usd), so --max-cost cannot hold"
+            raise UsageError(f"{told}: let the agent say it, or set --max-probe-cost.")
         self.journal.pay(number, cost_usd)
         progress.spent_usd = self.journal.spent_usd
 

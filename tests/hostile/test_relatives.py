@@ -301,12 +301,35 @@ def test_a_name_that_no_file_can_have_is_one_sentence(
     assert "cannot be read: File name too long; check the name." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("option", "code"), [("--gate", 2), ("--config.file", 1)])
+def test_settings_without_an_end_are_one_sentence(
+    option: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A device, or a dump that was named by mistake, is not read until memory is full."""
+    good = tmp_path / "good.jsonl"
+    good.write_text('{"id": "x", "score": 1.0}\n')
+
+    assert code == run_command(["report", str(good), str(good), option, "/dev/zero"])
+    assert "it is larger than 16 MiB" in capsys.readouterr().err
+
+
+def test_halves_of_characters_in_a_gate_are_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON, which is YAML, writes an emoji as two escapes; half of one is no letter."""
+    run, gate = tmp_path / "run.jsonl", tmp_path / "gate.json"
+    run.write_text(json.dumps({"id": "\U0001f600", "passed": True}))
+    gate.write_text(r'{"must_pass": ["\ud83d\ude00", "\ud83d"], "limits": {"drop": {"\ude00": 0}}}')
+
+    assert 1 == run_command(["report", str(run), str(run), "--gate", str(gate), "--output", "json"])
+    rules = {rule["name"]: rule["state"] for rule in json.loads(capsys.readouterr().out)["gate"]["rules"]}
+    assert ("kept", "undecided") == (rules["\U0001f600 passes"], rules["\ufffd passes"])
+
+
 @pytest.mark.parametrize("output", ["table", "markdown", "json", "junit", "html"])
 def test_a_report_of_hostile_names_is_no_more_than_text(
     output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Markup, formulas, links, escapes and runner commands as names of cases and classes."""
-    odd = "::error::\x1b[31m|`<script>alert(1)</script>&\u202e[x](javascript:alert(1))"
+    odd = "::error::\x1b[31m|`<script>alert(1)</script>&\u202e\x9b\xa0\U000e0041[x](javascript:alert(1))"
     for name, passes in (("a.jsonl", 3), ("b.jsonl", 2)):
         rows = [
             {"id": f"{odd}{number}", "score": float(number % passes > 0), "category": f'=HYPERLINK("http://x")|\n{odd}'}
@@ -318,6 +341,8 @@ def test_a_report_of_hostile_names_is_no_more_than_text(
     printed = capsys.readouterr().out
     assert all(line.replace("\t", " ").isprintable() for line in printed.splitlines())
     assert not any(line.lstrip().startswith(("::", "##[")) for line in printed.splitlines())
+    if output == "json":
+        assert json.loads(printed)["lost"][0]["case"].startswith(odd)
     if output in {"markdown", "junit", "html"}:
         assert "<script>alert" not in printed
         assert output != "markdown" or "[x](javascript:" not in printed  # its brackets are escaped
