@@ -293,6 +293,9 @@ def test_lists_of_ids_leave_what_broke_unknown(written: Any, capsys: pytest.Capt
         (1, 0),
         ("P", "F"),
         ("met", "not met"),
+        ("achieved", "not achieved"),
+        ("approved", "rejected"),
+        ("fully correct", "incorrect"),
         ("CORRECT", "NOT_ATTEMPTED"),
         ("AC", "TLE"),
         ("✓", "x"),
@@ -613,6 +616,9 @@ def test_p_beside_i_is_partly_right(written: Any, capsys: pytest.CaptureFixture[
         ({"scores": {"judge": 1}, "output": "no"}, 1),
         ({"scores": [{"name": "judge", "score": 1}], "status": "failed"}, 1),
         ({"evaluation": {"correct": True}, "result": "wrong"}, 1),
+        ({"task_success": False, "status": "success"}, 0),
+        ({"judge_verdict": "CORRECT", "judge_score": 0}, 0),
+        ({"judge_verdict": "CORRECT", "label": "no"}, 1),
     ],
     ids=str,
 )
@@ -882,11 +888,12 @@ def test_bfcl_scores_name_only_failures(name: str, tmp_path: Path, capsys: pytes
 
 
 def test_junit_xml(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """An error and a skipped test are no failures; entities are refused."""
+    """An error is no failure, and a test that was skipped or not run no success; entities are refused."""
     path = written(
         '<testsuites><testsuite name="s"><testcase classname="a" name="1"/>'
         '<testcase classname="a" name="2"><failure message="no"/></testcase>'
         '<testcase classname="a" name="3"><error/></testcase><testcase classname="a" name="4"><skipped/></testcase>'
+        '<testcase classname="a" name="5" status="notrun"/><testcase classname="a" name="6"><disabled/></testcase>'
         "</testsuite></testsuites>"
     )
     bomb = written('<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><testsuites/>', "bomb")
@@ -896,7 +903,7 @@ def test_junit_xml(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
     result = reported(capsys, path, path)
 
     assert (2, 1, 1) == counted(result)
-    assert 2 == len(result["unpaired"]["unscored"])
+    assert 4 == len(result["unpaired"]["unscored"])
     assert "declares a document type" in refused(capsys, bomb, bomb)
     assert "declares a document type" in refused(capsys, behind_a_comment, behind_a_comment)
 

@@ -17,8 +17,8 @@ from monitor.evals.formats.reading import WORDS, Options, ResultFileInvalid, is_
 from monitor.evals.formats.table import GUESSES, case_of, flat, has_case, has_outcome, named_values
 from monitor.trace.values import read_json
 
-_DEEPEST = 4
-_LOOKED_AT = 50
+_DEEPEST, _LOOKED_AT = 4, 50
+_NOT_RUN = ("error", "skipped", "disabled")
 _WORDS = WORDS["documents"]
 _MODEL_KEYS = (*GUESSES["model"], *_WORDS["model_keys"])
 _BFCL_SCORES = re.compile(r"^BFCL_(?:v\d+_)?(?P<category>.+)_score\.jsonl?$")
@@ -274,6 +274,6 @@ def _test_row(test: ET.Element, suite: ET.Element) -> Mapping[str, str | bool | 
         "task": test.get("classname") or suite.get("name"),
         "name": test.get("name"),
         "passed": failed is None,
-        "status": next((kind for kind in ("error", "skipped") if test.find(f"{{*}}{kind}") is not None), None),
+        "status": next((kind for kind in _NOT_RUN if test.find(f"{{*}}{kind}") is not None), test.get("status")),
         "failure": None if failed is None else failed.get("message") or failed.text,
     }
