@@ -129,7 +129,9 @@ class Measurement:
         # Until the candidate is known to get other requests, their mix passes for a change.
         if now is None or self.earlier is None or (self.is_surely_mixed and not self._was_mixed):
             return now
-        return now.within(self.earlier.bounds.get(name))
+        # What rises later has to show side by side at each look.
+        narrowed = now.within(self.earlier.bounds.get(name))
+        return narrowed if self.beside is None else replace(narrowed, lower=now.lower)
 
     @cached_property
     def bounds(self) -> dict[str, verdict.Interval]:
@@ -210,9 +212,8 @@ class Measurement:
         for side in self._sides:
             requests, labelled, *_ = (sum(column) for column in zip((0,) * 7, *side.values(), strict=True))
             least = LEAST_EXPECTED * requests / max(labelled, 1.0)
-            shares.append(
-                sum(n for n, *_, weight, _, _ in side.values() if not weight and n >= least) / max(requests, 1.0)
-            )
+            untold = sum(n for n, *_, weight, _, _ in side.values() if not weight and n >= least)
+            shares.append(untold / max(requests, 1.0))
         return shares
 
     @cached_property

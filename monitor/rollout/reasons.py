@@ -171,12 +171,11 @@ def _evidence(measurement: Measurement, findings: Findings) -> Iterator[str]:
     if measurement.tiers_by is not TiersBy.NONE:
         parts.append(_movement("easier tiers", measurement.easier_tiers, measurement.easier_tiers.change))
         parts.append(_movement("hard tier", measurement.hard_tier, measurement.hard_tier.change))
-    share, causes = measurement.share, measurement.decomposition
-    if share is not None:
+    if (share := measurement.share) is not None:
         parts.append(f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)} of failures are hard")
     if told := "; ".join(part for part in parts if part):
         yield f"{_capitalised(told)}."
-    if causes is not None:
+    if (causes := measurement.decomposition) is not None:
         yield (
             f"Of the raw change of the share, {points(causes.traffic_mix)} are traffic mix, "
             f"{points(causes.easier_tiers)} easier tiers and {points(causes.hard_tiers)} hard tiers."

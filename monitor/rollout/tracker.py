@@ -12,6 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from monitor.rollout.cohort import Comparison
 from monitor.rollout.deployment import Deployment, ServiceTraffic, Traffic
 from monitor.rollout.policy import Policy
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
@@ -154,12 +155,12 @@ class EvidenceWindow(NamedTuple):
     Attributes:
         candidate_since: The start of this attempt.
         baseline_since: Where the baseline serves no more beside the candidate, its requests since then stand in.
-        is_decided: Whether what both served side by side has decided: then nothing stands in.
+        decided_by: The comparison by which there is a verdict: it stays; None while there is none.
     """
 
     candidate_since: float
     baseline_since: float
-    is_decided: bool = False
+    decided_by: Comparison | None = None
 
 
 def evidence_window(rollout: Rollout, rollouts: Sequence[Rollout], policy: Policy) -> EvidenceWindow:

@@ -20,7 +20,7 @@ from monitor.labels.delay import LabelDelay, slowest
 from monitor.ledger.ledger import CalibrationRecord, Lease, PruneSubject, RolloutRecord
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout import tracker
-from monitor.rollout.cohort import Cohort, Comparison, TiersBy
+from monitor.rollout.cohort import Cohort, TiersBy
 from monitor.rollout.floors import changed_floors
 from monitor.rollout.oncall import on_call_load, weighed
 from monitor.rollout.policy import Policy
@@ -330,7 +330,7 @@ class Reviewer:
         matured_before = now - maturity
         held_to, last = [committed.floor for committed in record.floors], record.verdict
         class_tiers = {} if last is None else last.class_tiers
-        undecided = last is None or last.state is VerdictState.WAITING or last.comparison is Comparison.BEFORE_AFTER
+        decided_by = None if last is None or last.state is VerdictState.WAITING else last.comparison
         with self._ledger.arms(rollout, matured_before=matured_before) as arms:
             read = Ladder(
                 arms=arms,
@@ -338,7 +338,7 @@ class Reviewer:
                 difficulty=self._difficulty,
                 rollout=rollout,
                 calibration=calibration,
-                window=tracker.evidence_window(rollout, rollouts, self.policy)._replace(is_decided=not undecided),
+                window=tracker.evidence_window(rollout, rollouts, self.policy)._replace(decided_by=decided_by),
                 class_tiers=class_tiers,
             ).climb()
         window = tracker.probes_window(rollout, rollouts)

@@ -558,3 +558,19 @@ def test_a_rise_since_the_candidate_serves_alone_has_to_show_beside_the_baseline
     assert told in verdict.reasons[0]
     assert (state is VerdictState.WAITING) is bool(verdict.obstacles)
     assert not verdict.requests_needed
+
+
+def test_an_alarm_goes_if_later_hours_side_by_side_contradict_it() -> None:
+    """The candidate took nearly all of the traffic on the day on which everybody got harder; a few stay behind."""
+
+    def arm(n: int, hours: range, fails: int) -> Arm:
+        return Arm("v", [Stratum(Tier.UNTIERED, "any", 0, False, n, n, n * fails // 100, 0, 0, h) for h in hours])
+
+    days_before = arm(100, range(48), 10).strata
+    verdict = None
+    for until, state in ((56, VerdictState.REGRESSION), (140, VerdictState.WAITING)):
+        baseline = Arm("v", [*days_before, *arm(5, range(48, until), 20).strata])
+        cohort = Cohort(baseline, arm(100, range(48, until), 20), "", TiersBy.NONE, comparison=Comparison.BEFORE_AFTER)
+        verdict = judge(cohort, None, Policy(), previous=verdict)
+
+        assert state is verdict.state
