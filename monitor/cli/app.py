@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -80,6 +81,8 @@ def _common(
 def main() -> None:
     """The console script."""
     arguments = sys.argv[1:]
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does with what it has no letter for
     # A fit is too small for many threads: they wait for each other at full load. NumPy asks when it is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Modules live as long as the process: to look for garbage in them again and again was a tenth of a start.

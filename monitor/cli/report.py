@@ -23,7 +23,7 @@ from monitor.errors import ConfigInvalid, UsageError, content_of, os_errors
 from monitor.evals import rendering, tiering
 from monitor.evals.cases import Run
 from monitor.evals.comparison import Stratum
-from monitor.evals.files import read_results
+from monitor.evals.files import STANDARD_INPUT, read_results
 from monitor.evals.gate import Floors, GateResult, check, read_floors
 from monitor.evals.human import corrected
 from monitor.evals.rendering import ReportFormat, format_of, render
@@ -86,6 +86,8 @@ def report(
         output (--output -o): Format of the report.
         out (FILE): Print into this file instead of standard output.
     """
+    if baseline == candidate == STANDARD_INPUT:
+        raise UsageError("Only one of the runs can come from standard input; name a file for the other.")
     config = shared.config()
     asked = replace(reading.options(), tier_column=tier_column, keep_text=bool(reference) or ledger is not None)
     asked = asked if human is None else replace(asked, columns={**asked.columns, "human": human})

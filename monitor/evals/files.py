@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import chain
 from os.path import isdir
 from pathlib import Path, PurePath
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 from monitor.errors import UsageError, os_errors
 from monitor.evals.cases import Attempt, request_of
@@ -139,13 +140,22 @@ def _content(path: str, *, at_most: int = _LARGEST_BYTES + 1) -> bytes:
     cannot = os_errors(UsageError, f"{Path(path).absolute()} cannot be read", "check the name.")
     with cannot, reading.refused(CORRUPTED, f"{path} is damaged", "use a complete copy of it"):
         most = min(_LARGEST_BYTES, _LARGEST_BYTES if is_piped else reading.most_unfolded(Path(path).stat().st_size))
-        with cast("io.BufferedReader", sys.stdin.buffer) if is_piped else Path(path).open("rb") as stream:
-            content = decompressed(stream).read(min(at_most, most + 1))
+        read = _bytes if not is_piped and Path(path).is_file() else _of_pipe
+        content = read(path, min(at_most, most + 1), sys.stdin)
     if most < len(content) <= _LARGEST_BYTES:
         raise ResultFileInvalid(f"{path} decompresses to over {reading.LARGEST_RATIO} times its size; unpack it.")
     if len(content) > _LARGEST_BYTES:
         raise ResultFileInvalid(f"{path} is larger than 2 GiB; split it into several files.")
     return content
+
+
+def _bytes(path: str, most: int, stdin: TextIO) -> bytes:
+    piped = cast("io.BufferedReader", stdin.buffer) if path == STANDARD_INPUT else None
+    with piped or Path(path).open("rb") as stream:
+        return decompressed(stream).read(most)
+
+
+_of_pipe = lru_cache(_bytes)  # which gives what it holds only once, though a side may be read again
 
 
 def as_events(result: ResultFile, *, written_at: datetime) -> Iterator[bytes]:

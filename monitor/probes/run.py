@@ -322,10 +322,8 @@ class Run:
                 progress.count(each.get("outcome"))
             self._held.clear()
         elif len(self._held) == min(_MOST_BROKEN + self.parallel, progress.probes):
-            raise MonitorError(
-                f"None of the first {len(self._held)} answers can be used, and none was kept; the last: {broken}. "
-                "Try the agent by hand, then run the same command again."
-            )
+            told = f"None of the first {len(self._held)} answers can be used, and none was kept; the last: {broken}."
+            raise MonitorError(f"{told} Try the agent by hand, then run the same command again.")
 
 
 def _grade(answer: Answer) -> Json | None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import random
 import re
 import stat
+import subprocess
+import sys
 import zipfile
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -299,6 +303,38 @@ def test_a_name_that_no_file_can_have_is_one_sentence(
 
     assert 2 == run_command(["report", *names])
     assert "cannot be read: File name too long; check the name." in capsys.readouterr().err
+
+
+def test_what_can_be_read_only_once_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where ids are drawn anew, a side is read again by its question; a pipe gives what it holds only once."""
+    sides = {side: f"uid,question,passed\n{side}1,q1,1\n{side}2,q2,0\n".encode() for side in "xy"}
+    pipe, file = tmp_path / "pipe", tmp_path / "file"
+    file.write_bytes(sides["y"])
+    os.mkfifo(pipe)
+    writing = Thread(target=pipe.write_bytes, args=(sides["x"],))
+    writing.start()
+
+    assert 0 == run_command(["report", str(pipe), str(file), "--output", "json"])
+    assert 2 == json.loads(capsys.readouterr().out)["aggregate"]["cases"]
+    writing.join()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(sides["x"]))))
+    assert 0 == run_command(["report", "-", str(file), "--output", "json"])
+    assert 2 == json.loads(capsys.readouterr().out)["aggregate"]["cases"]
+    assert 2 == run_command(["report", "-", "-"])
+    assert "name a file for the other" in capsys.readouterr().err
+
+
+def test_letters_that_a_terminal_does_not_have_are_no_traceback(tmp_path: Path) -> None:
+    """The exit code of one is that of a closed gate."""
+    good = tmp_path / "good.jsonl"
+    good.write_text('{"id": "\u00e9", "score": 1.0}\n')
+    command = [sys.executable, "-c", "from monitor.cli import main; main()", "report", str(good), str(good)]
+
+    done = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False)
+    assert (0, b"") == (done.returncode, done.stderr)
+    assert rb"good.jsonl \u2192 good.jsonl" in done.stdout
 
 
 @pytest.mark.parametrize(("option", "code"), [("--gate", 2), ("--config.file", 1)])
