@@ -13,7 +13,6 @@ from pydantic_core import from_json
 
 from monitor.ingest.source import Record
 from monitor.service.pipeline import DecodeRules
-from monitor.trace.assembly import PRODUCTION, UNKNOWN_SERVICE
 from monitor.trace.decode import decode, inflated, parsed_documents
 from monitor.trace.langfuse_score import evaluations_of
 from monitor.trace.model import REFERENCE_ENVIRONMENT, DropReason, Ignored, InvalidRecord, Trace
@@ -21,7 +20,7 @@ from monitor.trace.otlp_json import is_otlp_json
 from monitor.trace.otlp_protobuf import is_otlp_protobuf
 from monitor.trace.reader import Decoded
 from monitor.trace.semconv import ATTRIBUTES, Field, Library, library_of
-from monitor.trace.span import Span
+from monitor.trace.span import PRODUCTION, UNKNOWN_SERVICE, Span
 
 _SCHEMA_REGISTRY_MAGIC = b"\x00"
 _SCHEMA_REGISTRY_HEAD_BYTES = 5

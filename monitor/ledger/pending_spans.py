@@ -25,8 +25,8 @@ from monitor.ledger.dialect import Dialect
 from monitor.ledger.ledger import Assembled, PendingSpans
 from monitor.ledger.schema import pending_span, pending_trace, span_pack
 from monitor.ledger.stored import readable, real, text, whole
-from monitor.trace.assembly import unique_spans
 from monitor.trace.model import TraceId
+from monitor.trace.runs import unique_spans
 from monitor.trace.settings import AssemblySettings
 from monitor.trace.span import Span
 

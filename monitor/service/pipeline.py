@@ -16,11 +16,12 @@ from monitor.difficulty.features import prompt_family, request_features, tool_se
 from monitor.difficulty.tagger import Tagger, declared_tier
 from monitor.ingest.source import DeadLetterRecord, Record, TopicPartition
 from monitor.ledger.ledger import PendingSpans, TaggedTrace
-from monitor.trace.assembly import build_traces, missing_seconds
+from monitor.trace.assembly import build_traces
 from monitor.trace.decode import decode
 from monitor.trace.model import TEACHING_ENVIRONMENTS, DropReason, Ignored, InvalidRecord, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import budget_of, implied_outcomes, is_over_budget
 from monitor.trace.reader import Decoded, DecodeOptions
+from monitor.trace.runs import missing_seconds
 from monitor.trace.served import ServedModels, has_failed
 from monitor.trace.settings import AssemblySettings, Limits, TopicRule, TraceSettings
 from monitor.trace.span import Span

@@ -10,6 +10,12 @@ from msgspec.json import Encoder
 
 from monitor.trace.model import NO_BUDGET, Budget, Tool, TraceId
 
+PRODUCTION = "production"
+"""The environment of a run that names none."""
+
+UNKNOWN_SERVICE = "unknown_service"
+"""What SDKs write, with the name of the program behind it, if they have no name of a service."""
+
 
 class OperationKind(StrEnum):
     """The role of a span in an agent run."""
@@ -27,6 +33,9 @@ class OperationKind(StrEnum):
     """Somebody judging a run; no part of the run."""
     OTHER = "other"
     """A span of the application around the agent."""
+
+
+AGENTS = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW})
 
 
 class Span(Struct, frozen=True, gc=False, omit_defaults=True):

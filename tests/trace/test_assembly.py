@@ -15,9 +15,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status, StatusCode, Tracer
 
-from monitor.trace.assembly import build_traces, is_floating_alias, unique_spans
+from monitor.trace.assembly import build_traces, is_floating_alias
 from monitor.trace.decode import decode
 from monitor.trace.model import UNRESOLVED, Budget, Outcome, Tool, Trace, TraceId, Usage, VersionBy
+from monitor.trace.runs import unique_spans
 from monitor.trace.settings import Limits, OutcomeSettings
 from monitor.trace.span import OperationKind, Span
 from tests.trace.otlp import as_protobuf, recorded

@@ -1,0 +1,284 @@
+"""
+Divides the spans of one trace into agent runs, and tells the roles of the spans of each.
+
+The result does not depend on the order of the spans, on which record brought them, or on repeats: the pending spans of
+a trace are a set, and each choice below takes the minimum or maximum of a total order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import pairwise
+from operator import attrgetter
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from monitor.trace.semconv import ABORTS, KINDS_BY_NAME
+from monitor.trace.span import AGENTS, UNKNOWN_SERVICE, OperationKind, Span
+
+_HIGHEST_CLIMB = 64  # ids may form a cycle; in a trace of more agents, none of them adopts a span
+
+# Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
+_AGENT, _WORKFLOW, _MODEL, _TOOL, _STEP, _RETRIEVAL, _EVALUATOR, _OTHER = OperationKind
+_WRAPPED_IN = frozenset({_STEP, _OTHER})
+
+
+def unique_spans(spans: Iterable[Span]) -> dict[str, Span]:
+    """Each span once, by id; if two share an id, the one that outranks the other, in whatever order they came."""
+    kept: dict[str, Span] = {}
+    for span in spans:
+        known = kept.setdefault(span.span_id, span)
+        if known is not span and span.outranks(known):
+            kept[span.span_id] = span
+    return kept
+
+
+class Run(Struct, frozen=True, gc=False):
+    """
+    The spans of one run by role; *ordered* has the head first, then the others by start.
+
+    Attributes:
+        spine: Ids of the spans that decide how the run ended: not those within a tool, nor what the application does
+            beside its agent (a title, a summary), nor calls that were cancelled because another one answered.
+        layers: For the id of a model's span, the ids of the outer spans that record the same call.
+    """
+
+    root: Span | None
+    head: Span
+    last: Span
+    ordered: Sequence[Span]
+    model_calls: Sequence[Span]
+    tool_calls: Sequence[Span]
+    spine: AbstractSet[str]
+    layers: Mapping[str, AbstractSet[str]]
+
+    def first(self, name: str) -> Any:
+        """The attribute *name* of the head, or else of the earliest span that has it."""
+        return next((found for span in self.ordered if (found := getattr(span, name)) is not None), None)
+
+    @property
+    def is_agents_work(self) -> bool:
+        """Whether a model or an agent did any of the work; a decorated function that only retrieves is not an agent."""
+        kinds = {span.kind for span in self.ordered}
+        looks_up = _RETRIEVAL in kinds or kinds.isdisjoint({_STEP, _TOOL})
+        return bool(self.model_calls) or _AGENT in kinds or (_WORKFLOW in kinds and not looks_up)
+
+
+class _Tree:
+    """*spans* by id and by parent; parents may be missing, and ids may form a cycle."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self.spans = spans
+        self.by_id = {span.span_id: span for span in spans}
+        self._children: dict[str | None, list[Span]] = defaultdict(list)
+        for span in spans:
+            self._children[span.parent_span_id].append(span)
+
+    def at_or_below(self, spans: Iterable[Span]) -> set[str]:
+        """Ids of *spans* and of everything under them."""
+        found: set[str] = set()
+        open_ends = list(spans)
+        while open_ends:
+            span = open_ends.pop()
+            if span.span_id not in found:
+                found.add(span.span_id)
+                open_ends.extend(self._children.get(span.span_id, ()))
+        return found
+
+    def below(self, spans: Iterable[Span]) -> set[str]:
+        """Ids of everything under *spans*."""
+        return self.at_or_below(child for span in spans for child in self._children.get(span.span_id, ()))
+
+    def above(self, span: Span) -> Iterator[Span]:
+        """The parent of *span*, its parent, and so on."""
+        for _ in range(_HIGHEST_CLIMB):
+            parent = self.by_id.get(span.parent_span_id or "")
+            if parent is None:
+                return
+            yield parent
+            span = parent
+
+
+def runs_of(spans: Iterable[Span]) -> Iterator[Run]:
+    """The runs in *spans* of one trace, earliest first; see `monitor.trace.assembly.build_traces`."""
+    tree = _Tree(sorted(unique_spans(spans).values(), key=attrgetter("started_at", "span_id")))
+    if judges := [span for span in tree.spans if span.kind is _EVALUATOR]:
+        judging = tree.at_or_below(judges)
+        tree = _Tree([span for span in tree.spans if span.span_id not in judging])
+    work = [span for span in tree.spans if span.kind is not _OTHER]
+    enclosed = tree.below(work)
+    # In a cycle no span is on top; the earliest is as good as any other.
+    topmost = [span for span in work if span.span_id not in enclosed] or work[:1]
+    if adopted := _adopted(topmost, tree):
+        tree = _Tree([adopted.get(span.span_id, span) for span in tree.spans])
+    groups = _side_by_side([span for span in topmost if span.span_id not in adopted], tree)
+    for tops in groups:
+        own = tree.spans
+        if len(groups) > 1:  # each also has the facts of the application's spans above it
+            within = tree.at_or_below(tops) | {above.span_id for top in tops for above in tree.above(top)}
+            own = sorted([tree.by_id[span_id] for span_id in within], key=attrgetter("started_at", "span_id"))
+        yield _run(own, tops, tree, is_all=len(groups) == 1)
+
+
+def _adopted(topmost: Sequence[Span], tree: _Tree) -> Mapping[str, Span]:
+    """By id, spans whose parent somebody dropped on the way, as children of the one agent during which they ran."""
+    agents = [span for span in topmost if span.kind in AGENTS]
+    # What stands beside an agent is not in it.
+    known = tree.by_id.keys() | {None, *(agent.parent_span_id for agent in agents)}
+    adopted = {}
+    for span in topmost if len(agents) <= _HIGHEST_CLIMB else ():
+        during = [at for at in agents if at.started_at <= span.started_at and end_of(span) <= (at.ended_at or math.inf)]
+        if len(during) == 1 and span.kind not in AGENTS and span.parent_span_id not in known:
+            adopted[span.span_id] = replace(span, parent_span_id=during[0].span_id)
+    return adopted
+
+
+def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool) -> Run:
+    head = tops[0]
+    tools = [span for span in own if span.kind is _TOOL]
+    models = [span for span in own if span.kind is _MODEL]
+    layers = _layers(models, tree)
+    calls = innermost(models, layers)
+    aside = _beside_agent(tops, tree) | _given_up(calls)
+    return Run(
+        root=_root(own, head, tree) if is_all else None,
+        head=head,
+        last=max([top for top in tops if top.span_id not in aside], key=by_end, default=head),
+        ordered=[head, *(span for span in own if span is not head)],
+        model_calls=calls,
+        tool_calls=[span for span in tools if not _repeats_parent(span, tree)],
+        spine={span.span_id for span in own} - tree.below(tools) - aside,
+        layers=layers,
+    )
+
+
+def _root(own: Sequence[Span], head: Span, tree: _Tree) -> Span:
+    """The root, or else the topmost span above the *head* that came."""
+    return next((span for span in own if span.parent_span_id is None), None) or [head, *tree.above(head)][-1]
+
+
+def _beside_agent(tops: Sequence[Span], tree: _Tree) -> set[str]:
+    """Ids of what ran beside the agent of a run, if that agent calls models itself."""
+    is_alone = len(tops) == 1 or tops[0].kind not in AGENTS or not _calls_model(tops[0], tree)
+    return set() if is_alone else tree.at_or_below(tops[1:])
+
+
+def _given_up(calls: Sequence[Span]) -> set[str]:
+    """Ids of *calls* that were cancelled while another one ran, like a hedged request once the other has answered."""
+    lost = {call.span_id: call for call in calls if call.error and ABORTS.search(call.error_type or "")}
+    others = [call for call in calls if call.span_id not in lost]
+    begun, done = min((call.started_at for call in others), default=math.inf), max(map(end_of, others), default=0.0)
+    return {span_id for span_id, call in lost.items() if begun < end_of(call) and call.started_at < done}
+
+
+def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
+    """*topmost* spans grouped by run, the earliest run first; within a run, its agent comes first."""
+    agents = [span for span in topmost if span.kind in AGENTS]
+    if not agents:
+        return _by_request(topmost, tree) if len(topmost) > 1 else [[span] for span in topmost]
+    groups = {agent.span_id: [agent] for agent in agents}
+    under = {agent.parent_span_id for agent in agents}
+    services = {None, *map(_own_service, agents)}
+    for span in [span for span in topmost if span.kind not in AGENTS]:
+        parent = span.parent_span_id
+        # Its run broke off before the agent's own span was written.
+        if parent is not None and parent not in tree.by_id and parent not in under:
+            groups.setdefault(parent, []).append(span)
+        elif ((span.kind is _STEP and span.error) or _own_service(span) not in services) and _calls_model(span, tree):
+            groups[span.span_id] = [span]
+        else:
+            earlier = [agent for agent in agents if agent.started_at <= span.started_at]
+            groups[(earlier[-1] if earlier else agents[0]).span_id].append(span)
+    return sorted(groups.values(), key=lambda group: (group[0].started_at, group[0].span_id))
+
+
+def _by_request(calls: Sequence[Span], tree: _Tree) -> list[list[Span]]:
+    """
+    *calls* by service and the request id on them or on a span above them; those without one join the first group.
+
+    What runs an agent by its name, like each graph of LangGraph, needs no such id.
+    """
+    runs = {call.span_id: call.span_id for call in calls if KINDS_BY_NAME.get(call.name) in AGENTS}
+    above = [(call.span_id, (call, *tree.above(call))) for call in calls]
+    named = [next((at.request_id for at in spans if at.request_id), runs.get(own)) for own, spans in above]
+    served = [_own_service(call) if _calls_model(call, tree) else None for call in calls]
+    first, head = (next(filter(None, each), None) for each in (named, served))
+    groups: dict[tuple[str | None, str | None], list[Span]] = defaultdict(list)
+    for call, name, service in zip(calls, named, served, strict=True):
+        groups[name or first, service or head].append(call)
+    return list(groups.values())
+
+
+def _own_service(span: Span) -> str | None:
+    return None if span.service is None or span.service.startswith(UNKNOWN_SERVICE) else span.service
+
+
+def _calls_model(span: Span, tree: _Tree) -> bool:
+    return any(tree.by_id[span_id].kind is _MODEL for span_id in tree.at_or_below([span]))
+
+
+def end_of(span: Span) -> float:
+    """End of *span* in Unix seconds, or its start if it has not ended."""
+    return span.ended_at or span.started_at
+
+
+def by_end(span: Span) -> tuple[float, float, str]:
+    """Key by which the last of several spans is told."""
+    return end_of(span), span.started_at, span.span_id
+
+
+def innermost(calls: Sequence[Span], layers: Mapping[str, AbstractSet[str]]) -> Sequence[Span]:
+    """Of *calls* that record one call several times (see `Run.layers`), the innermost record of each."""
+    wrappers = {outer for call in calls for outer in layers.get(call.span_id, ())}
+    return [call for call in calls if call.span_id not in wrappers] or calls
+
+
+def _layers(calls: Sequence[Span], tree: _Tree) -> Mapping[str, AbstractSet[str]]:
+    layers = {call.span_id: above for call in calls if (above := set(_enclosing_calls(call, tree)))}
+    # Some libraries do not make their span the parent of what happens in it; a second library's span is beside it.
+    beside = sorted(calls, key=lambda call: (call.parent_span_id or "", call.started_at, -end_of(call)))
+    for outer, inner in pairwise(beside):
+        asks_same, wrote = outer.request_model == inner.request_model, (outer.output_tokens, inner.output_tokens)
+        answers_same = None not in (*wrote, outer.response_model) and outer.response_model == inner.response_model
+        is_beside = outer.name != inner.name and outer.parent_span_id == inner.parent_span_id
+        # Two records of one call agree on its tokens; two calls side by side hardly ever do.
+        agree = is_beside and (asks_same or answers_same) and len({*wrote} - {None}) <= 1
+        # Logfire writes the result of a stream as a span without duration after it.
+        is_its_end = inner.started_at == inner.ended_at and outer.output_tokens is None
+        if agree and (is_its_end or end_of(inner) <= end_of(outer)):
+            layers[inner.span_id] = layers.get(inner.span_id, set()) | {outer.span_id}
+    return layers
+
+
+def _enclosing_calls(call: Span, tree: _Tree) -> Iterator[str]:
+    for above in tree.above(call):
+        if above.kind is _MODEL:
+            # A try that failed within a call that answered all the same is no record of that call.
+            if not (call.error and (above.output_tokens or above.answered)):
+                yield above.span_id
+        elif above.kind not in _WRAPPED_IN:
+            return
+
+
+def _repeats_parent(span: Span, tree: _Tree) -> bool:
+    parent = next((above for above in tree.above(span) if above.kind is not _OTHER), None)
+    return parent is not None and parent.kind is _TOOL and parent.tool_name == span.tool_name
+
+
+def missing_seconds(spans: Iterable[Span]) -> float:
+    """
+    Seconds to wait for a parent that has not arrived or a span that has not ended; 0 if nothing is missing.
+
+    That is twice the time between the first start and the last end so far: a run that took a minute may take another.
+    """
+    by_id = unique_spans(spans)
+    came = by_id.values()
+    work = [span for span in came if span.kind is not _OTHER]
+    if all(span.ended_at is not None and (span.parent_span_id or span.span_id) in by_id for span in work):
+        return 0.0
+    return 2 * (max(end_of(span) for span in came) - min(span.started_at for span in came))
