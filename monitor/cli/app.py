@@ -105,6 +105,9 @@ def run_command(arguments: Sequence[str]) -> int:
         app(list(arguments))
     except MonitorError as error:
         return _fail(console, error, arguments)
+    except OSError as error:  # where a file was named, its name has been said already
+        full = DependencyUnreachable(f"The output cannot be written ({error.strerror or error}): send it elsewhere.")
+        return _fail(console, full, arguments)
     except SystemExit as end:  # how Typer reports usage errors, and ends in general
         return end.code if isinstance(end.code, int) else 0
     return 0

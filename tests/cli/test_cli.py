@@ -268,3 +268,13 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
     assert "Traceback" not in error
     assert "Exception" not in error
+
+
+@pytest.mark.slow
+def test_a_full_disk_under_the_output_is_one_sentence() -> None:
+    """No gate takes it for a found problem."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([CLIFFWATCH, "--help"], stdout=full, stderr=subprocess.PIPE, check=False)
+
+    assert 3 == done.returncode
+    assert b"error: The output cannot be written (No space left on device): send it elsewhere.\n" == done.stderr
