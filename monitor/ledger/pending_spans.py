@@ -33,7 +33,7 @@ from monitor.trace.span import Span
 _FORGOTTEN_AT_ONCE = 5_000  # traces
 _TRACES_PER_PACK = 16  # apart each takes twice the room and, to write and read, four times as long
 _LEVEL = 1  # of compression: 3 gains nothing
-_MOST_OF_TRACE = 10**12  # spans; an odd row that claims more adds nothing, since the sum would overflow
+_MOST_OF_TRACE = 10**9  # spans; an odd row that claims more adds nothing, since the sum would overflow
 
 _encode = Encoder().encode
 _open = Decoder(dict[str, Raw]).decode
