@@ -127,8 +127,8 @@ class ArmReader:
             baseline = self._evidence(self._rollout.baseline, window.baseline_since, self._until)
             return baseline, candidate, arms.Comparison.CONCURRENT
         baseline = self._evidence(self._rollout.baseline, window.candidate_since, self._until)
-        is_over = window.decided_by is None and arms.hours_alone(baseline.by_hour(1), candidate.by_hour(1))
-        for hours in () if is_over or window.decided_by is arms.Comparison.BEFORE_AFTER else (1, arms.SPAN_HOURS):
+        is_over = not window.is_decided and arms.hours_alone(baseline.by_hour(1), candidate.by_hour(1)) > 0
+        for hours in () if is_over else (1, arms.SPAN_HOURS):
             old, new = baseline.by_hour(hours), candidate.by_hour(hours)
             beside = sum(min(requests, old[hour]) for hour, requests in new.items())
             if 2 * beside >= new.total() or beside >= _ENOUGH_BESIDE:

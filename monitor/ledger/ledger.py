@@ -11,6 +11,7 @@ from msgspec import Struct
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag
 from monitor.ingest.source import DeadLetterRecord, TopicPartition
+from monitor.rollout.cohort import Comparison
 from monitor.rollout.floors import CommittedFloor
 from monitor.rollout.oncall import NewFailure, Signature
 from monitor.rollout.tracker import Rollout
@@ -220,6 +221,12 @@ class RolloutRecord:
     def state(self) -> VerdictState:
         """The latest verdict; `waiting` before the first review."""
         return VerdictState.WAITING if self.verdict is None else self.verdict.state
+
+    @property
+    def is_decided_side_by_side(self) -> bool:
+        """Whether requests of the same hours are enough: then no days before stand in for the baseline."""
+        last = self.verdict
+        return last is not None and last.state is not VerdictState.WAITING and last.comparison is Comparison.CONCURRENT
 
     @property
     def new_failures(self) -> Mapping[Signature, NewFailure]:

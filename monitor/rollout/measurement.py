@@ -32,6 +32,7 @@ _Mask = NDArray[np.bool_]
 Factors = tuple[float, float]
 
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
+_NOT_BY_ODDS = {TiersBy.NONE, TiersBy.LEARNT}
 _FEIGNED_SHARE = 0.005  # what noisy tags feign under a uniform gain, however many requests come
 _LEAST_BELIEVED = 0.75  # part of all labels that counts as it is, without correction
 _SURE, _LEAST_SURE = 2.0, 100  # times what chance explains, so that no look would see it by chance; labels of each arm
@@ -130,8 +131,8 @@ class Measurement:
         if now is None or self.earlier is None or (self.is_surely_mixed and not self._was_mixed):
             return now
         # What rises later has to show side by side at each look.
-        narrowed = now.within(self.earlier.bounds.get(name))
-        return narrowed if self.beside is None else replace(narrowed, lower=now.lower)
+        is_rate_change = name in {*TierGroup, verdict.LEFT_BEHIND}
+        return now if is_rate_change and self.beside is not None else now.within(self.earlier.bounds.get(name))
 
     @cached_property
     def bounds(self) -> dict[str, verdict.Interval]:
@@ -146,8 +147,14 @@ class Measurement:
     @cached_property
     def left_behind(self) -> verdict.Interval | None:
         """How much more the odds of failing of hard requests rose than easier ones', in logits; not of learnt tiers."""
-        odds = None if self.tiers_by in {TiersBy.NONE, TiersBy.LEARNT} else self._odds()
-        return None if odds is None else self.over_all_looks(verdict.LEFT_BEHIND, self._bounds.left_behind(*odds))
+        odds = self._odds(self.matched, *self._of_same_mix) if self.tiers_by not in _NOT_BY_ODDS else None
+        if odds is None:
+            return None
+        shift, beside = self._bounds.left_behind(*odds), self.beside
+        if beside is not None and (told := self._odds(beside, beside.requests, beside.failures)) is not None:
+            # What moved since the candidate serves alone may come from the time.
+            shift = replace(shift, lower=min(shift.lower, told[0] - _CHANCE * told[1]))
+        return self.over_all_looks(verdict.LEFT_BEHIND, shift)
 
     @cached_property
     def excess(self) -> verdict.Interval | None:
@@ -189,12 +196,13 @@ class Measurement:
         evidence, gap = {}, self.coverage_gaps[TierGroup.ALL] + self._mixed
         for name, chosen in self._classes.items():
             pair = self._compare(chosen, TierGroup.ALL)
-            if pair is not None and self._least_beside(chosen, TierGroup.ALL) > 0:
+            shown = self._least_beside(chosen, TierGroup.ALL)
+            if pair is not None and (shown is None or shown > 0):
                 evidence[name] = rise_log_e_value(pair[0], pair[1].with_fewer_failures(gap))
-        shown = set(closed_e_bh(evidence, level=self._bounds.capabilities_level))
+        found = set(closed_e_bh(evidence, level=self._bounds.capabilities_level))
         before = () if self.earlier is None else self.earlier.regressed_capabilities
         risen = {name for name, now in self.capabilities.items() if now.change is not None and now.change.lower > 0}
-        return sorted(shown | risen.intersection(before))
+        return sorted(found | risen.intersection(before))
 
     @cached_property
     def coverage_gaps(self) -> Mapping[TierGroup, float]:
@@ -342,17 +350,21 @@ class Measurement:
         gap = self._coverage_gap(tiers)
         if of_class is None and tiers is _TIERS_OF[group] and group in self.other_mixes:
             change = self.other_mixes[group].allow_for(change)
-        lower = min(change.lower - gap, self._least_beside(chosen, group))
-        return verdict.Interval(change.estimate, max(lower, -1.0), min(change.upper + gap, 1.0))
+        # A rise has to show side by side, and what shows there is none that time has made good.
+        least, most = (1.0, -1.0) if (shown := self._least_beside(chosen, group)) is None else (shown, shown)
+        lower, upper = min(change.lower - gap, least), max(change.upper + gap, most)
+        return verdict.Interval(change.estimate, max(lower, -1.0), min(upper, 1.0))
 
-    def _least_beside(self, chosen: _Mask, group: TierGroup) -> float:
-        """By how much the candidate failed more often side by side, less what chance may add; 1 where nothing tells."""
+    def _least_beside(self, chosen: _Mask, group: TierGroup) -> float | None:
+        """By how much the candidate failed more often side by side, less what chance may add; None where few tell."""
         beside, kept = self.beside, {row for row, is_kept in zip(self.matched.rows, chosen, strict=True) if is_kept}
         pair = None if beside is None else beside.compare(np.array([row in kept for row in beside.rows], dtype=bool))
         if pair is None:
-            return 1.0
+            return None
         arms = zip(pair, self.design[group], strict=True)
-        variance = sum(effect * arm.rate * (1.0 - arm.rate) / arm.requests for arm, effect in arms)
+        # Of few requests, all or none of which failed, chance still makes others fail.
+        rates = ((arm.failures + 1.0) / (arm.requests + 2.0) for arm in pair)
+        variance = sum(e * p * (1.0 - p) / arm.requests for p, (arm, e) in zip(rates, arms, strict=True))
         return pair[1].rate - pair[0].rate - _CHANCE * math.sqrt(variance)
 
     @cached_property
@@ -424,13 +436,13 @@ class Measurement:
         baseline, candidate = (Counts(requests, missing) for requests, _, _, missing, *_ in sides)
         return abs(candidate.rate - baseline.rate) if differ(baseline, candidate, level=_GAP_LEVEL) else 0.0
 
-    def _odds(self) -> tuple[float, float] | None:
+    def _odds(self, matched: Matched, requests: _Array, failures: _Array) -> tuple[float, float] | None:
         """The hard tier's log odds ratio less the easier tiers', with its standard error."""
         ratios = []
         for group in (TierGroup.HARD, TierGroup.EASIER):
-            rows, effect = self._of(_TIERS_OF[group]), np.array(self.design[group])[:, None]
-            requests, failures = (each[:, rows] / effect for each in self._of_same_mix)
-            ratios.append(mantel_haenszel(requests, failures))
+            chosen = np.array([row.tier in _TIERS_OF[group] for row in matched.rows], dtype=bool)
+            effect = np.array(self.design[group])[:, None]
+            ratios.append(mantel_haenszel(requests[:, chosen] / effect, failures[:, chosen] / effect))
         hard, easier = ratios
         if hard is None or easier is None:
             return None

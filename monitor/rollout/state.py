@@ -29,8 +29,8 @@ _OTHER_REQUESTS = (
     "these contradicts that of all requests. More requests do not settle it: send both arms the same traffic."
 )
 _OTHER_TIMES = (
-    "The candidate fails more often than the baseline did before, but by no more than chance in the hours that both "
-    "served, so the time may be the cause. More requests do not settle it: send some to the baseline again."
+    "The hours that both versions served do not show what the days before show, so the time may be the cause. More "
+    "requests do not settle it: send some to the baseline again."
 )
 
 

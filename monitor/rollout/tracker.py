@@ -12,7 +12,6 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from monitor.rollout.cohort import Comparison
 from monitor.rollout.deployment import Deployment, ServiceTraffic, Traffic
 from monitor.rollout.policy import Policy
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
@@ -155,15 +154,15 @@ class EvidenceWindow(NamedTuple):
     Attributes:
         candidate_since: The start of this attempt.
         baseline_since: Where the baseline serves no more beside the candidate, its requests since then stand in.
-        decided_by: The comparison by which there is a verdict: it stays; None while there is none.
+        is_decided: Whether what both served side by side has decided: then nothing stands in.
     """
 
     candidate_since: float
     baseline_since: float
-    decided_by: Comparison | None = None
+    is_decided: bool = False
 
 
-def evidence_window(rollout: Rollout, rollouts: Sequence[Rollout], policy: Policy) -> EvidenceWindow:
+def evidence_window(rollout: Rollout, rollouts: Sequence[Rollout], policy: Policy, *, decided: bool) -> EvidenceWindow:
     """
     What counts as evidence on *rollout*: nothing that its names stood for earlier.
 
@@ -171,9 +170,10 @@ def evidence_window(rollout: Rollout, rollouts: Sequence[Rollout], policy: Polic
         rollout: What is judged.
         rollouts: Every rollout, oldest first, ended ones included.
         policy: Says how many days of the baseline stand in after a cutover.
+        decided: Whether what both served side by side has decided.
     """
     days_before = rollout.started_at - policy.baseline_days * _DAY
-    return EvidenceWindow(rollout.started_at, max(days_before, baseline_since(rollout, rollouts)))
+    return EvidenceWindow(rollout.started_at, max(days_before, baseline_since(rollout, rollouts)), decided)
 
 
 def probes_window(rollout: Rollout, rollouts: Sequence[Rollout]) -> EvidenceWindow:

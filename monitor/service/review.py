@@ -328,7 +328,6 @@ class Reviewer:
         matured_before = now - maturity
         held_to, last = [committed.floor for committed in record.floors], record.verdict
         class_tiers = {} if last is None else last.class_tiers
-        decided_by = None if last is None or last.state is VerdictState.WAITING else last.comparison
         with self._ledger.arms(rollout, matured_before=matured_before) as arms:
             read = Ladder(
                 arms=arms,
@@ -336,7 +335,7 @@ class Reviewer:
                 difficulty=self._difficulty,
                 rollout=rollout,
                 calibration=calibration,
-                window=tracker.evidence_window(rollout, rollouts, self.policy)._replace(decided_by=decided_by),
+                window=tracker.evidence_window(rollout, rollouts, self.policy, decided=record.is_decided_side_by_side),
                 class_tiers=class_tiers,
             ).climb()
         window = tracker.probes_window(rollout, rollouts)

@@ -535,6 +535,7 @@ def test_a_regression_says_once_that_the_baseline_serves_no_longer() -> None:
     [
         pytest.param(18, 18, VerdictState.REGRESSION, "All requests fail more often", id="worse throughout"),
         pytest.param(10, 18, VerdictState.WAITING, "so the time may be the cause", id="worse since it serves alone"),
+        pytest.param(30, 10, VerdictState.WAITING, "no number of candidate requests", id="worse until it serves alone"),
         pytest.param(10, 10, VerdictState.OK, "All requests fail at most", id="as good"),
     ],
 )
@@ -574,3 +575,20 @@ def test_an_alarm_goes_if_later_hours_side_by_side_contradict_it() -> None:
         verdict = judge(cohort, None, Policy(), previous=verdict)
 
         assert state is verdict.state
+
+
+@pytest.mark.parametrize(("beside", "state"), [(5, VerdictState.CLIFF), (12, VerdictState.OK)])
+def test_what_left_the_hard_tier_behind_has_to_show_side_by_side(beside: int, state: VerdictState) -> None:
+    """Easy requests fail less often since the candidate serves alone, with the model or with the time."""
+
+    def arm(easy: dict[int, int], n: int) -> Arm:
+        hard = [Stratum(Tier.HARD, "any", 8, True, n, n, n // 2, 0, 0, hour) for hour in easy]
+        return Arm(
+            "v", [*hard, *(Stratum(Tier.EASY, "any", 1, True, n, n, n * f // 100, 0, 0, h) for h, f in easy.items())]
+        )
+
+    before = arm(dict.fromkeys(range(58), 12), 200)
+    after = arm({hour: beside if hour < 58 else 5 for hour in range(48, 110)}, 200)
+    cohort = Cohort(before, after, "", TiersBy.DECLARED, comparison=Comparison.BEFORE_AFTER)
+
+    assert state is judge(cohort, None, Policy(), previous=None).state
