@@ -118,11 +118,11 @@ def _error(run: Run) -> Span | None:
     if run.model_calls and last.error and not answers:
         failed.append(last)
     if not run.head.answered:
-        # Steps of the application may break and be caught; one around the last call, or without any, ends the run.
-        steps = (span for span in own if span.kind is _STEP and span.error and not ABORTS.search(span.error_type or ""))
-        failed += [
-            step for step in steps if not acts or step.started_at <= last.started_at <= end_of(last) <= end_of(step)
-        ]
+        # One around the last call, or without any, ends the run, unless a later step ends well.
+        steps = [span for span in own if span.kind is _STEP and not ABORTS.search(span.error_type or "")]
+        resumed = max((step.started_at for step in steps if not step.error), default=-math.inf)
+        last_ones = [step for step in steps if step.error and resumed < end_of(step)]
+        failed += [s for s in last_ones if not acts or s.started_at <= last.started_at <= end_of(last) <= end_of(s)]
     recovered = max((call.started_at for call in acts if not call.error), default=float("-inf"))
     return next((span for span in failed if recovered < end_of(span)), None)
 

@@ -140,13 +140,15 @@ def _adopted(topmost: Sequence[Span], tree: _Tree) -> Mapping[str, Span]:
 
 def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool) -> Run:
     head = tops[0]
+    # If the root never came, the topmost span above the head stands for it.
+    root = next((span for span in own if span.parent_span_id is None), None) or [head, *tree.above(head)][-1]
     tools = [span for span in own if span.kind is _TOOL]
     models = [span for span in own if span.kind is _MODEL]
     layers = _layers(models, tree)
     calls = innermost(models, layers)
     aside = _beside_agent(tops, tree) | _given_up(calls)
     return Run(
-        root=_root(own, head, tree) if is_all else None,
+        root=root if is_all else None,
         head=head,
         last=max([top for top in tops if top.span_id not in aside], key=by_end, default=head),
         ordered=[head, *(span for span in own if span is not head)],
@@ -155,11 +157,6 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
         spine={span.span_id for span in own} - tree.below(tools) - aside,
         layers=layers,
     )
-
-
-def _root(own: Sequence[Span], head: Span, tree: _Tree) -> Span:
-    """The root, or else the topmost span above the *head* that came."""
-    return next((span for span in own if span.parent_span_id is None), None) or [head, *tree.above(head)][-1]
 
 
 def _beside_agent(tops: Sequence[Span], tree: _Tree) -> set[str]:
@@ -259,7 +256,7 @@ def _enclosing_calls(call: Span, tree: _Tree) -> Iterator[str]:
     for above in tree.above(call):
         if above.kind is _MODEL:
             # A try that failed within a call that answered all the same is no record of that call.
-            if not (call.error and (above.output_tokens or above.answered)):
+            if call.output_tokens or not (call.error and (above.output_tokens or above.answered)):
                 yield above.span_id
         elif above.kind not in _WRAPPED_IN:
             return

@@ -116,7 +116,7 @@ def _is_dated(version: str, alias: str) -> bool:
     return version.startswith(name) and _DATE.match(version, len(name)) is not None
 
 
-_DATE = re.compile(r"[-@:_](?:preview-\d\d|\d{3})")  # or a number, such as 001
+_DATE = re.compile(r"[-@:_](?:(?:preview|exp)-\d\d|\d\d-20\d\d|\d{3}(?!\d*b\b))")  # or a number, such as 001
 
 
 def has_failed(trace: Trace) -> bool:

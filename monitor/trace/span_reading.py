@@ -297,11 +297,10 @@ def _cost(value: Any) -> float | None:
     details = parsed(value)
     if not isinstance(details, dict):
         return dollars(written_number(details) if isinstance(details, str) else details)
-    if any(isinstance(part, dict) for part in details.values()):
-        return _cost_within(details)
     total = dollars(details.get("total", details.get("total_cost")))
     parts = [cost for part in details.values() if (cost := dollars(part)) is not None]
-    return total if total is not None else (math.fsum(parts) if parts else None)
+    summed = math.fsum(parts) if parts else _cost_within(details)
+    return summed if total is None else total
 
 
 def _cost_within(metadata: Mapping[str, Any]) -> float | None:

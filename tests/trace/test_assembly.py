@@ -396,9 +396,10 @@ class TestRun:
             built(a_span(), turn, a_call("a", started_at=STARTED_AT + 4)),
             built(a_span(), replace(turn, started_at=STARTED_AT + 2), a_call("a")),
             built(a_span(), replace(turn, error_type="GeneratorExit"), a_call("a", "s")),
+            built(a_span(), turn, replace(turn, span_id="later", error=False, started_at=STARTED_AT + 3)),
         ]
 
-        assert [False, False, *[True] * 4] == [
+        assert [False, False, *[True] * 5] == [
             run.outcome.success for run in (before_any, around, *fine) if run.outcome
         ]
 

@@ -714,6 +714,8 @@ def test_what_a_model_thought_came_out() -> None:
 
 def test_metadata_of_a_provider_may_hold_no_cost() -> None:
     """Numbers of other things are none."""
+    summed = {"total_cost": 0.5, "breakdown": {"input": 0.4}}
+    assert 0.5 == read_span({**MODEL_CALL, "mlflow.llm.cost": json.dumps(summed)}).cost_usd
     openrouter = {"openrouter": {"usage": {"promptTokens": 100, "cost": 0.25}, "provider": "x"}}
     for metadata, expected in (({"openai": {"reasoningTokens": 5}}, None), ({}, None), (openrouter, 0.25)):
         assert expected == read_span({**MODEL_CALL, "ai.response.providerMetadata": json.dumps(metadata)}).cost_usd

@@ -111,6 +111,9 @@ def test_version_that_somebody_told_stays() -> None:
         ([ALIAS, served("m", "m-mini-2024-07-18")], "m-2024-08-06"),
         ([served("m", "m.1"), served("m", "m-5-20250929")], "m"),
         ([served("m", "m-001")], "m-001"),
+        ([served("m", "m-08-2024")], "m-08-2024"),
+        ([served("m", "m-exp-03-25")], "m-exp-03-25"),
+        ([served("m", "m-235b")], "m"),
         ([], "m"),
     ],
 )
