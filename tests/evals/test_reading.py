@@ -723,6 +723,30 @@ def test_a_list_of_logs_is_no_case(written: Any, tmp_path: Path, capsys: pytest.
     assert "lists logs of Inspect AI and holds no case" in refused(capsys, listing, listing)
 
 
+def test_a_first_sample_of_inspect_that_broke_hides_no_score(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has no scores, and neither do the settings of old logs name any."""
+    samples: list[Any] = [{"id": n, "scores": {"m": {"value": n > 2}}} for n in range(1, 6)]
+    log = {"status": "success", "eval": {"task": "t"}, "samples": [{"id": 0, "error": {"message": "x"}}, *samples]}
+    path = written(json.dumps(log), "log.json")
+
+    assert (5, 3, 3) == counted(reported(capsys, path, path))
+
+
+@pytest.mark.parametrize("name", ["HumanEval", "2a"])
+def test_a_case_beside_numbers_is_a_case(name: str, written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(json.dumps({"101": "pass", name: "fail", "102": "pass"}), "run.json")
+
+    assert (3, 2, 2) == counted(reported(capsys, path, path))
+
+
+@pytest.mark.parametrize("column", ["scores.word_count", "metrics.object_count_accuracy", "metrics.pass@n"])
+def test_a_score_may_count(column: str, written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Counts come after other scores, and may be the only one."""
+    path = written("".join(f'{{"id": {n}, "{column}": {n % 2}}}\n' for n in range(6)), "run.jsonl")
+
+    assert (6, 3, 3) == counted(reported(capsys, path, path))
+
+
 def test_what_a_folder_counts_is_no_score(written: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Harbor keeps the totals of a job, whose name is an id, beside a folder for each trial."""
     for n in range(6):

@@ -167,9 +167,14 @@ def _holds_cases(entries: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _by_id(value: Mapping[str, Any], *, is_top: bool) -> Sequence[Mapping[str, Any]]:
+    # Beside rows by number, anything else that is no row is about all of them.
+    by_number = {name: entry for name, entry in value.items() if str(name).isdecimal()}
+    return _rows_by_id(value, is_top=is_top) or _rows_by_id(by_number, is_top=is_top)
+
+
+def _rows_by_id(value: Mapping[str, Any], *, is_top: bool) -> Sequence[Mapping[str, Any]]:
     """Rows of a mapping whose keys are case ids and whose values say what passed; words and numbers do at the top."""
-    # Beside rows by number, anything else is about all of them.
-    entries = [each for each in value.items() if str(each[0]).isdecimal()] or list(value.items())
+    entries = list(value.items())
     if entries and all(isinstance(entry, Mapping) and _is_case(entry, entries) for _, entry in entries):
         return [{"case_id": name, **entry} for name, entry in entries]
     words = (str, int, float) if is_top and not has_outcome(value) else ()

@@ -43,8 +43,8 @@ def is_inspect_log(document: Mapping[str, JsonValue]) -> bool:
 
 def is_listing(document: Mapping[str, Any]) -> bool:
     """Whether *document* is what Inspect AI writes beside several logs: the head of each, by the log's name."""
-    heads = [isinstance(each, dict) and (is_inspect_log(each) or "eval_id" in each) for each in document.values()]
-    return bool(heads) and all(heads)
+    heads = [each if isinstance(each, dict) else {} for each in document.values()]
+    return bool(heads) and all(is_inspect_log(head) or {"eval_id", "task"} <= head.keys() for head in heads)
 
 
 def read_archive(name: str, content: bytes, options: Options) -> ResultFile:
@@ -121,7 +121,8 @@ def _is_of(name: str, scorer: str) -> bool:
 
 def _scores(sample: Mapping[str, Any]) -> Mapping[str, Any]:
     """The scores of *sample*; the first versions of the log gave it one, without a name."""
-    return sample.get("scores") or {"score": sample.get("score") or {}}
+    only = sample.get("score")
+    return sample.get("scores") or ({} if only is None else {"score": only})
 
 
 def _values(sample: Mapping[str, Any]) -> Mapping[str, JsonValue]:
@@ -145,7 +146,7 @@ def _attempt(reader: reading.AttemptReader, spec: Mapping[str, Any], scorer: str
         question=_question(sample.get("input")),
         metadata=reader.facts(sample.get("metadata")),
         otherwise=task,
-        failure=_failure(sample, score or {}, limit),
+        failure=_failure(sample, score if isinstance(score, dict) else {}, limit),
         model=str(spec.get("model") or ""),
         repeat=str(sample.get("epoch", 1)),
         attempt_id=sample.get("uuid"),

@@ -254,7 +254,7 @@ class _Columns:
         """Every column that may say what passed, likeliest first."""
         verdicts = [column for column in self.all_named(_VERDICTS) if self._is_verdict(column)]
         # What a run measured beside its scores (Braintrust's times) comes after them.
-        named = sorted(filter(_is_named_score, self._known), key=lambda each: bool(_NAMES["measures"] & {*_path(each)}))
+        named = sorted(filter(_is_named_score, self._known), key=lambda each: bool(_NAMES["measures"] & _words(each)))
         scores = [column for column in (*self.all_named(_SCORES), *named) if self._is_score(column)]
         ran = [column for column in verdicts if scores and self._only_says_that_it_ran(column, scores[0])]
         statuses = [column for column in self.all_named(_STATUSES) if self._is_verdict(column)]
@@ -279,8 +279,8 @@ class _Columns:
 
     def _is_score(self, column: str) -> bool:
         """Numbers for the most part, whatever else it holds, and more of it is better."""
-        words = {word for part in _path(column) for word in part.split("_")}
-        if _NAMES["faults"] & words and words.isdisjoint({"no", "non", "not", "free"}):
+        words = _words(column)
+        if _NAMES["faults"] & words and words.isdisjoint({"no", "non", "not", "free", "pass"}):
             return False
         values = [value for value in self._values[column] if not reading.is_unscored(word_of(value))]
         values = [self.plain(column, value) for value in values]
@@ -381,6 +381,10 @@ def _plain(name: str) -> str:
 
 def _path(column: str) -> Sequence[str]:
     return [_plain(part) for part in column.split(".")]
+
+
+def _words(column: str) -> set[str]:
+    return {word for part in _path(column) for word in part.split("_")}
 
 
 @cache
