@@ -25,6 +25,7 @@ Columns = Mapping[str, Sequence[Any]]
 
 _NUMBERS = {"hour", "bin", *SUMS}
 _MOST = 1e100  # whose square is no infinity
+_ROUNDING = 1e-6  # what is left of a sum from which all was taken out again
 _TIERS = {str(tier): tier for tier in Tier}  # several times faster than `Tier`
 
 _Kind = tuple[int, Tier, str, int, bool]
@@ -135,16 +136,13 @@ _CELLS = (
 
 def tiers_of(view: arms.TierView, columns: Columns) -> Sequence[Tier]:
     """The tier of each cell in *columns*."""
-    match view.tiers_by:
-        case arms.TiersBy.LEARNT:
-            return [_TIERS.get(tier, Tier.UNTIERED) for tier in columns["tier"]]
-        case arms.TiersBy.DECLARED:
-            return [_TIERS.get(tier, Tier.UNTIERED) for tier in columns["declared_tier"]]
-        case arms.TiersBy.CLASS:
-            classes = zip(columns["capability"], columns["tool_set"], strict=True)
-            return [view.class_tiers.get(name, Tier.UNTIERED) for name in classes]
-        case arms.TiersBy.NONE:
-            return [Tier.UNTIERED] * len(columns["tier"])
+    if view.tiers_by is arms.TiersBy.NONE:
+        return [Tier.UNTIERED] * len(columns["tier"])
+    if view.tiers_by is arms.TiersBy.CLASS:
+        classes = zip(columns["capability"], columns["tool_set"], strict=True)
+        return [view.class_tiers.get(name, Tier.UNTIERED) for name in classes]
+    column = columns["tier" if view.tiers_by is arms.TiersBy.LEARNT else "declared_tier"]
+    return [_TIERS.get(tier, Tier.UNTIERED) for tier in column]
 
 
 def _is_sound(name: str, column: Sequence[Any]) -> bool:
@@ -152,8 +150,8 @@ def _is_sound(name: str, column: Sequence[Any]) -> bool:
     if name in {"tier", "declared_tier"}:
         return set(column) <= {*_TIERS, ""}
     if name.endswith("_sum"):
-        is_signed = name == "logit_sum"
-        return types <= {int, float} and sum(map(abs, column)) < _MOST and (is_signed or min(column, default=0) >= 0)
+        least = -_MOST if name == "logit_sum" else -_ROUNDING
+        return types <= {int, float} and sum(map(abs, column)) < _MOST and min(column, default=0) >= least
     return types <= {int} and min(column, default=0) >= 0 if name in _NUMBERS else types <= {str, bool}
 
 

@@ -18,7 +18,6 @@ from monitor.ledger.transactions import Transactions
 from monitor.trace.model import PROBES_ENVIRONMENT, TEACHING_ENVIRONMENTS, UNRESOLVED
 
 _ROWS_PER_FETCH = 5_000
-_MOST_LABELS = 10**15
 
 
 class HistoryReader(Transactions):
@@ -60,7 +59,7 @@ class HistoryReader(Transactions):
         """How many labelled requests `history` would give."""
         with self._reading() as connection:
             total = connection.scalar(sa.select(sa.func.sum(model_version.c.labelled)).where(_is_none_of(exclude)))
-        return int(min(max(total or 0, 0), _MOST_LABELS))  # an odd row makes it infinite
+        return int(min(max(total or 0, 0), 10**15))  # an odd row makes it infinite
 
     def asked(self) -> Iterator[tuple[RequestFeatures, int]]:
         """Every request that names itself, by capability and name, and how often all environments asked it."""

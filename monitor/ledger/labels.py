@@ -204,8 +204,7 @@ class Admission:
         row = self._insert(label_value).values(_LOCK)
         lock = row.on_conflict_do_update(index_elements=list(_LOCK), set_={"value": row.excluded.value})
         self._connection.execute(lock)
-        names = sa.select(label_value).where(label_value.c.label.in_(SERIES_OF))
-        rows = self._connection.execute(names)
+        rows = self._connection.execute(sa.select(label_value).where(label_value.c.label.in_(SERIES_OF)))
         for label, scope, value in readable("label_value", rows, lambda row: tuple(map(text, row))):
             if value not in self._admitted.values.get((label, scope), ()):
                 self._admitted.add(label, scope, value)

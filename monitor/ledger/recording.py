@@ -20,7 +20,7 @@ from monitor.ledger.pending_spans import PendingSpanRows
 from monitor.ledger.request_rows import RequestRows
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, served_model, traffic
 from monitor.ledger.settings import LedgerSettings
-from monitor.ledger.stored import UNREADABLE, readable, text, whole
+from monitor.ledger.stored import readable, whole
 from monitor.ledger.strata import StratumWriter
 from monitor.rollout.tracker import VersionKey
 from monitor.trace.model import OutcomeEvent
@@ -193,13 +193,12 @@ def next_offsets(connection: sa.Connection) -> Mapping[TopicPartition, int]:
     """
     offsets = {}
     for topic, partition, offset in connection.execute(sa.select(kafka_offset)):
-        try:
-            offsets[TopicPartition(text(topic), whole(partition))] = whole(offset)
-        except UNREADABLE as error:
+        if type(partition) is not int or type(offset) is not int:
             raise LedgerInvalid(
                 f"The ledger's table kafka_offset says {offset!r} for {topic!r}[{partition!r}], which is no offset: "
                 "set it to where to read on, or delete the row to read that partition as a new one."
-            ) from error
+            )
+        offsets[TopicPartition(topic, partition)] = offset
     return offsets
 
 
