@@ -32,7 +32,6 @@ _Mask = NDArray[np.bool_]
 Factors = tuple[float, float]
 
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
-_NOT_BY_ODDS = {TiersBy.NONE, TiersBy.LEARNT}
 _FEIGNED_SHARE = 0.005  # what noisy tags feign under a uniform gain, however many requests come
 _LEAST_BELIEVED = 0.75  # part of all labels that counts as it is, without correction
 _SURE, _LEAST_SURE = 2.0, 100  # times what chance explains, so that no look would see it by chance; labels of each arm
@@ -147,8 +146,9 @@ class Measurement:
     @cached_property
     def left_behind(self) -> verdict.Interval | None:
         """How much more the odds of failing of hard requests rose than easier ones', in logits; not of learnt tiers."""
-        odds = self._odds(self.matched, *self._of_same_mix) if self.tiers_by not in _NOT_BY_ODDS else None
-        if odds is None:
+        if self.tiers_by in {TiersBy.NONE, TiersBy.LEARNT} or not (
+            odds := self._odds(self.matched, *self._of_same_mix)
+        ):
             return None
         shift, beside = self._bounds.left_behind(*odds), self.beside
         if beside is not None and (told := self._odds(beside, beside.requests, beside.failures)) is not None:

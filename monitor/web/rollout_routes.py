@@ -19,7 +19,6 @@ from monitor.output.plain import fields_of
 from monitor.output.rollouts import rollout_json
 from monitor.rollout.gate import GateRules, ask_gate
 from monitor.rollout.rollout_request import RolloutRequest
-from monitor.rollout.tracker import Rollout
 from monitor.service.rollout_control import RolloutControl
 
 _STOPPED = 412
@@ -133,7 +132,7 @@ def gate_route(rollouts: Callable[[], Sequence[RolloutRecord]]) -> Route:
             rules = ", ".join(f"{name}=true" for name in _RULES)
             problem = f"The gate does not know {', '.join(unknown)}; it knows environment=NAME, {rules}."
             return JSONResponse({"pass": False, "verdict": None, "reason": problem, "wait_seconds": 0}, status_code=400)
-        latest = {_name(record.rollout): record for record in rollouts()}
+        latest = {(f"{r.rollout.service}/{r.rollout.candidate}", r.rollout.environment): r for r in rollouts()}
         record = latest.get((request.path_params["rollout"], request.query_params.get("environment", "production")))
         if record is None:
             missing = {"pass": False, "verdict": None, "reason": "There is no such rollout.", "wait_seconds": 0}
@@ -145,8 +144,3 @@ def gate_route(rollouts: Callable[[], Sequence[RolloutRecord]]) -> Route:
 
     # Names may hold slashes, as services of a namespace do.
     return Route("/api/v1/rollouts/{rollout:path}/gate", gate, methods=["GET", "POST"])
-
-
-def _name(rollout: Rollout) -> tuple[str, str]:
-    """What the address of a gate says of *rollout*, and its environment."""
-    return f"{rollout.service}/{rollout.candidate}", rollout.environment
