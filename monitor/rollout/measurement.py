@@ -146,9 +146,9 @@ class Measurement:
     @cached_property
     def left_behind(self) -> verdict.Interval | None:
         """How much more the odds of failing of hard requests rose than easier ones', in logits; not of learnt tiers."""
-        if self.tiers_by in {TiersBy.NONE, TiersBy.LEARNT} or not (
-            odds := self._odds(self.matched, *self._of_same_mix)
-        ):
+        is_by_odds = self.tiers_by not in {TiersBy.NONE, TiersBy.LEARNT}
+        odds = self._odds(self.matched, *self._of_same_mix) if is_by_odds else None
+        if odds is None:
             return None
         shift, beside = self._bounds.left_behind(*odds), self.beside
         if beside is not None and (told := self._odds(beside, beside.requests, beside.failures)) is not None:
