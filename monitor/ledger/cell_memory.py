@@ -23,9 +23,7 @@ CELL = (*KEY, *SUMS)
 Columns = Mapping[str, Sequence[Any]]
 """Values of several rows, by column."""
 
-_NUMBERS = {"hour", "bin", *SUMS}
-_MOST = 1e100  # whose square is no infinity
-_ROUNDING = 1e-6  # what is left of a sum from which all was taken out again
+_MOST, _ROUNDING = 1e100, 1e-6  # whose square is no infinity; left of a sum from which all was taken out again
 _TIERS = {str(tier): tier for tier in Tier}  # several times faster than `Tier`
 
 _Kind = tuple[int, Tier, str, int, bool]
@@ -152,7 +150,7 @@ def _is_sound(name: str, column: Sequence[Any]) -> bool:
     if name.endswith("_sum"):
         least = -_MOST if name == "logit_sum" else -_ROUNDING
         return types <= {int, float} and sum(map(abs, column)) < _MOST and min(column, default=0) >= least
-    return types <= {int} and min(column, default=0) >= 0 if name in _NUMBERS else types <= {str, bool}
+    return types <= {int} and min(column, default=0) >= 0 if name in {"hour", "bin", *SUMS} else types <= {str, bool}
 
 
 def _checked(cell: sa.Row[Any]) -> sa.Row[Any]:

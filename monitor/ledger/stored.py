@@ -51,9 +51,6 @@ def whole(value: Any) -> int:
     return value
 
 
-_NUMBERS = frozenset({int, float})  # no truth values
-
-
 def real(value: Any) -> float:
     """
     *value*, which may be infinite.
@@ -61,7 +58,7 @@ def real(value: Any) -> float:
     Raises:
         ValueError: it is not a number.
     """
-    if type(value) not in _NUMBERS or value != value:  # noqa: PLR0124  (NaN)
+    if type(value) not in {int, float} or value != value:  # noqa: PLR0124  (no truth values, no NaN)
         raise ValueError("not a number")
     return float(value)
 

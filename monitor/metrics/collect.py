@@ -313,14 +313,19 @@ def collect_policy(snapshot: Snapshot) -> Rows:
     """Thresholds and floors that the rules compare with, for each service and environment."""
     policy = snapshot.policy
     for where in sorted(_environments(snapshot)):
-        for name in ("share_jump", "ok_margin", "ok_margin_hard", "capability_min_share", "candidate_min_share"):
-            yield f"policy_{name}_ratio", getattr(policy, name), where
-        counts = "min_labelled_requests", "min_hard_failures", "candidate_min_requests"
-        for name in (*counts, "ramp_seconds", "rollback_seconds"):
-            yield f"policy_{name}", getattr(policy, name), where
+        yield "policy_share_jump_ratio", policy.share_jump, where
         yield "policy_error_ratio", policy.error_rate, where
+        yield "policy_min_labelled_requests", policy.min_labelled_requests, where
+        yield "policy_min_hard_failures", policy.min_hard_failures, where
+        yield "policy_ok_margin_ratio", policy.ok_margin, where
+        yield "policy_ok_margin_hard_ratio", policy.ok_margin_hard, where
+        yield "policy_capability_min_share_ratio", policy.capability_min_share, where
         yield "policy_baseline_seconds", policy.baseline_days * _DAY, where
         yield "policy_maturity_seconds", policy.judged_after(), where
+        yield "policy_ramp_seconds", policy.ramp_seconds, where
+        yield "policy_rollback_seconds", policy.rollback_seconds, where
+        yield "policy_candidate_min_share_ratio", policy.candidate_min_share, where
+        yield "policy_candidate_min_requests", policy.candidate_min_requests, where
         for tier in ("easy", "medium", "hard"):
             yield "policy_objective_pass_ratio", getattr(policy, f"{tier}_objective") or None, (*where, tier)
         for each in policy.class_runbooks:

@@ -14,9 +14,6 @@ from monitor.rollout.cohort import ClusterSums, Mix, SharedClusterSums, TierGrou
 Alike = tuple[tuple[Any, ...], float, int, int]
 """Cluster, prompt family and tools on offer of some requests; how many they stand for, labelled ones and failures."""
 
-_Sizes = Mapping[Any, Sequence[float]]
-"""Labelled requests and failures by what tells which are alike; then as many as they stand for."""
-
 
 class Sample(NamedTuple):
     """
@@ -51,7 +48,7 @@ class Clusters:
     kinds: Mapping[TierGroup, Sequence[Alike]]
 
     @cached_property
-    def _sizes(self) -> Mapping[TierGroup, _Sizes]:
+    def _sizes(self) -> Mapping[TierGroup, Mapping[Any, Sequence[float]]]:
         """What was read, added up by cluster."""
         return {group: _sizes(kinds, 0) for group, kinds in self.kinds.items()}
 
@@ -79,7 +76,8 @@ class Clusters:
                 yield SharedClusterSums(group, nm, fm, ng, fg, mixes)
 
 
-def _sizes(kinds: Sequence[Alike], level: int) -> _Sizes:
+def _sizes(kinds: Sequence[Alike], level: int) -> Mapping[Any, Sequence[float]]:
+    """Labelled requests and failures by what tells which are alike; then as many as they stand for."""
     sizes: dict[Any, list[float]] = defaultdict(lambda: [0.0] * 4)
     for alike_by, weight, labelled, failures in kinds:
         if (name := alike_by[level]) is not None:
@@ -91,7 +89,7 @@ def _sizes(kinds: Sequence[Alike], level: int) -> _Sizes:
     return sizes
 
 
-def _mixes(sizes: Sequence[_Sizes], kinds: Sequence[Sequence[Alike]]) -> Iterator[Mix]:
+def _mixes(sizes: Sequence[Mapping[Any, Sequence[float]]], kinds: Sequence[Sequence[Alike]]) -> Iterator[Mix]:
     """By what both arms served, from fine to coarse: cluster (of these *sizes*), else prompt family, else tools."""
     alike, served, left = [0.0] * 3, [0.0] * 4, kinds
     for level in range(3):
