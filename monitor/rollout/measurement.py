@@ -357,15 +357,19 @@ class Measurement:
 
     def _least_beside(self, chosen: _Mask, group: TierGroup) -> float | None:
         """By how much the candidate failed more often side by side, less what chance may add; None where few tell."""
-        beside, kept = self.beside, {row for row, is_kept in zip(self.matched.rows, chosen, strict=True) if is_kept}
-        pair = None if beside is None else beside.compare(np.array([row in kept for row in beside.rows], dtype=bool))
-        if pair is None:
+        if self.beside is None or (pair := self.beside.compare(np.append(chosen, False)[self._places_beside])) is None:
             return None
         arms = zip(pair, self.design[group], strict=True)
         # Of few requests, all or none of which failed, chance still makes others fail.
         rates = ((arm.failures + 1.0) / (arm.requests + 2.0) for arm in pair)
         variance = sum(e * p * (1.0 - p) / arm.requests for p, (arm, e) in zip(rates, arms, strict=True))
         return pair[1].rate - pair[0].rate - _CHANCE * math.sqrt(variance)
+
+    @cached_property
+    def _places_beside(self) -> Sequence[int]:
+        """Where each row of `beside` is among those of `matched`; -1 for one that is not."""
+        places = {row: place for place, row in enumerate(self.matched.rows)}
+        return [] if self.beside is None else [places.get(row, -1) for row in self.beside.rows]
 
     @cached_property
     def beside(self) -> Matched | None:
