@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EFBIG
-from pathlib import Path
-
-_MOST_BYTES = 16 * 1024**2
 
 
 def printable_url(url: str) -> str:
@@ -71,20 +67,6 @@ class CalibrationInvalid(MonitorError):
 
 class RolloutUnderWay(MonitorError):
     """Another calibration cannot be put in force: both arms of a rollout are read under this one until it ends."""
-
-
-def content_of(path: Path) -> bytes:
-    """
-    The bytes of a file that people write by hand.
-
-    Raises:
-        OSError: it cannot be read, or has no end (a device).
-    """
-    with path.open("rb") as stream:
-        content = stream.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise OSError(EFBIG, "it is larger than 16 MiB")
-    return content
 
 
 @contextmanager

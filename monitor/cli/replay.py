@@ -18,10 +18,10 @@ from monitor.cli.signals import stop_on_signals
 from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollouts import print_backtest, print_rollouts, reading_progress
 from monitor.cli.wiring import file_replay, range_replay, rollout_control_of
-from monitor.config.file import parse_config_file
+from monitor.config.file import bytes_of, parse_config_file
 from monitor.config.model import Config, load_config
 from monitor.demo.events import write_demo_events
-from monitor.errors import MonitorError, UsageError, content_of
+from monitor.errors import MonitorError, UsageError
 from monitor.ingest.kafka_reader import KafkaRange
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
@@ -229,5 +229,5 @@ def moment(text: str | None, option: str) -> float | None:
 
 def _policy(file: Path, base: Policy) -> Policy:
     alternative = load_config(file).rollout
-    given = parse_config_file(content_of(file)).values.get("rollout") or {}
+    given = parse_config_file(bytes_of(file)).values.get("rollout") or {}
     return base.model_copy(update={name: getattr(alternative, name) for name in given})

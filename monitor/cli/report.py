@@ -17,9 +17,10 @@ from monitor.cli.reading import Reading, assignments
 from monitor.cli.terminal import rollouts as terminal
 from monitor.cli.terminal.console import INDENT, Console, print_line, say
 from monitor.cli.wiring import existing_ledger, reviewer_of
+from monitor.config.file import bytes_of
 from monitor.config.model import Config
 from monitor.difficulty.tiers import TIERS, Tier
-from monitor.errors import ConfigInvalid, UsageError, content_of, os_errors
+from monitor.errors import ConfigInvalid, UsageError, os_errors
 from monitor.evals import rendering, tiering
 from monitor.evals.cases import Run
 from monitor.evals.comparison import Stratum
@@ -148,7 +149,7 @@ def _learnt(
 def _floors(path: Path) -> Floors:
     try:
         with os_errors(UsageError, f"{path.absolute()} cannot be read", "check the name."):
-            return read_floors(str(path), content_of(path))
+            return read_floors(str(path), bytes_of(path))
     except ConfigInvalid as error:  # exit code 1 is for a gate that closes
         raise UsageError(str(error)) from error
 

@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from errno import EFBIG
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -74,6 +76,20 @@ def unknown_key(key: str, allowed: Iterable[str]) -> str:
     near = difflib.get_close_matches(key, names, n=1)
     meant = f"did you mean {near[0]}? " if near else ""
     return f"unknown key ({meant}allowed: {', '.join(names)})"
+
+
+def bytes_of(path: Path) -> bytes:
+    """
+    The bytes of a file that people write by hand.
+
+    Raises:
+        OSError: it cannot be read, or has no end (a device).
+    """
+    with path.open("rb") as stream:
+        content = stream.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise OSError(EFBIG, "it is larger than 16 MiB")
+    return content
 
 
 def parse_config_file(content: bytes) -> ConfigFile:
@@ -195,7 +211,7 @@ def _text(node: yaml.Node) -> str:
     return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-_MOST_VALUES = 100_000
+_MOST_BYTES, _MOST_VALUES = 16 * 1024**2, 100_000
 
 
 class _TooMany(Exception):

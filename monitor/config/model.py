@@ -15,11 +15,11 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from monitor.config.file import ConfigFile, KeyPath, Problem, checked, leaves, parse_config_file, unknown_key
+from monitor.config.file import ConfigFile, KeyPath, Problem, bytes_of, checked, leaves, parse_config_file, unknown_key
 from monitor.config.reference import entry_kind, is_scalar, reference_config, setting_at, settings_of
 from monitor.config.settings import Settings
 from monitor.difficulty.settings import DifficultySettings
-from monitor.errors import ConfigInvalid, content_of, os_errors
+from monitor.errors import ConfigInvalid, os_errors
 from monitor.ingest.settings import KafkaSettings
 from monitor.ledger.settings import LedgerSettings
 from monitor.log import LogSettings
@@ -79,7 +79,7 @@ def load_config(path: str | Path | None = None) -> Config:
 
 def _read(path: Path) -> bytes:
     with os_errors(ConfigInvalid, f"{path.absolute()}: cannot be read", "`cliffwatch init` writes one"):
-        return content_of(path)
+        return bytes_of(path)
 
 
 def _merged(values: Any, winning: Any) -> Any:

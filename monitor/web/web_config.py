@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from monitor.config.file import read_settings
+from monitor.config.file import bytes_of, read_settings
 from monitor.config.settings import Settings
-from monitor.errors import ConfigInvalid, content_of, os_errors
+from monitor.errors import ConfigInvalid, os_errors
 
 _Header = Literal[
     "Content-Security-Policy",
@@ -107,7 +107,7 @@ def load_web_config(path: Path) -> WebConfig:
         ConfigInvalid: with one line `file:line: key: what is wrong` for every problem; no hash is repeated.
     """
     with os_errors(ConfigInvalid, f"{path.absolute()}: web.config_file cannot be read", "correct or empty it"):
-        content = content_of(path)
+        content = bytes_of(path)
     return read_settings(WebConfig, str(path), content, context=path.parent)
 
 
