@@ -243,20 +243,6 @@ class TierView:
     class_tiers: Mapping[tuple[str, str], Tier] = field(default_factory=dict)
 
 
-def hours_alone(baseline: Mapping[int, float], candidate: Mapping[int, float]) -> int:
-    """
-    Hours since the baseline's last request in which it would have served many, had it gone on; else 0.
-
-    Args:
-        baseline: Its requests by hour since the rollout began, hours since 1970.
-        candidate: Likewise.
-    """
-    last, latest = max(baseline, default=0), max(candidate, default=0)
-    since = sum(requests for hour, requests in candidate.items() if hour > last)
-    expected = since * sum(baseline.values()) / max(sum(candidate.values()) - since, 1)
-    return latest - last if expected >= LEAST_EXPECTED and latest - last > SPAN_HOURS else 0
-
-
 LEARNT = TierView()
 """Read by the calibration of the rollout."""
 
@@ -278,3 +264,17 @@ def gives_tiers(cohort: Cohort) -> bool:
         labelled = {tier: sum(s.labelled for s in cohort.candidate.strata if s.tier is tier) for tier in Tier}
         tiers |= {tier for tier, number in labelled.items() if number * due >= LEAST_EXPECTED}
     return not tiers.isdisjoint(HARD_TIER) and not tiers <= {*HARD_TIER, Tier.UNTIERED}
+
+
+def hours_alone(baseline: Mapping[int, float], candidate: Mapping[int, float]) -> int:
+    """
+    Hours since the baseline's last request in which it would have served many, had it gone on; else 0.
+
+    Args:
+        baseline: Its requests by hour since the rollout began, hours since 1970.
+        candidate: Likewise.
+    """
+    last, latest = max(baseline, default=0), max(candidate, default=0)
+    since = sum(requests for hour, requests in candidate.items() if hour > last)
+    expected = since * sum(baseline.values()) / max(sum(candidate.values()) - since, 1)
+    return latest - last if expected >= LEAST_EXPECTED and latest - last > SPAN_HOURS else 0
