@@ -31,7 +31,7 @@ def test_a_ledger_with_unknown_tables_is_refused(tmp_path: Path, revision: str, 
 
 @pytest.mark.parametrize("statement", ["DROP TABLE rollout", "UPDATE alembic_version SET version_num = ''"])
 def test_a_ledger_without_a_table_or_a_revision_is_no_outage(tmp_path: Path, statement: str) -> None:
-    """Part of a backup: trying again does not help, and nobody would notice it."""
+    """Half of a backup was restored: to try again for ever would hide it."""
     url = f"sqlite:///{tmp_path}/ledger.db"
     SqlLedger(url).close()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:

@@ -185,16 +185,20 @@ def test_only_a_rollout_with_trusted_tiers_holds_its_calibration(ledger: SqlLedg
     assert ["live-2"] == [rollout.candidate for rollout in reviewer.held_by()]
 
 
-def test_a_rollout_is_found_and_judged_under_the_calibration_that_it_began_with(
-    ledger: SqlLedger, reviewer: Reviewer
-) -> None:
-    """A new version starts a rollout; both arms are read under one calibration, also those tagged before it."""
+def serve_a_rollout(ledger: SqlLedger, reviewer: Reviewer) -> None:
+    """A day of `live-1`, a history that teaches, and `live-2` from noon on; a review a day later finds the rollout."""
     serve(ledger, "live-1", started_at=NOON - DAY, fails_from=100)
     serve_history(ledger)
     reviewer.freeze_before({"live-2"}, now=NOON)
     serve(ledger, "live-2", started_at=NOON, fails_from=100, salt=5)
-
     reviewer.review(now=NOON + DAY)
+
+
+def test_a_rollout_is_found_and_judged_under_the_calibration_that_it_began_with(
+    ledger: SqlLedger, reviewer: Reviewer
+) -> None:
+    """A new version starts a rollout; both arms are read under one calibration, also those tagged before it."""
+    serve_a_rollout(ledger, reviewer)
 
     (record,) = ledger.rollouts()
     calibration = reviewer.calibration_in_force()
@@ -209,11 +213,7 @@ def test_requests_that_come_late_are_judged_though_they_began_before_the_rollout
     ledger: SqlLedger, reviewer: Reviewer
 ) -> None:
     """One partition lagged behind the others: no request of the candidate is lost to the verdict."""
-    serve(ledger, "live-1", started_at=NOON - DAY, fails_from=100)
-    serve_history(ledger)
-    reviewer.freeze_before({"live-2"}, now=NOON)
-    serve(ledger, "live-2", started_at=NOON, fails_from=100, salt=5)
-    reviewer.review(now=NOON + DAY)
+    serve_a_rollout(ledger, reviewer)
     (found,) = ledger.rollouts()
 
     late = a_trace("late", model_version="live-2", started_at=NOON - 60.0, outcome=success(labelled_at=NOON))
