@@ -203,8 +203,10 @@ class Reviewer:
         # With a lease of its own: the first request of a new version does not wait for a whole review.
         with self._ledger.hold_lease(Lease.CALIBRATION, wait_seconds=_CALIBRATION_WAIT_SECONDS) as is_ours:
             if not is_ours:
-                told = f"Another replica has been calibrating for {_CALIBRATION_WAIT_SECONDS:.0f} s"
-                raise LedgerUnavailable(f"{told}; what needs its result waits and tries again.")
+                raise LedgerUnavailable(
+                    f"Another replica has been calibrating for {_CALIBRATION_WAIT_SECONDS:.0f} s; "
+                    "what needs its result waits and tries again."
+                )
             self._calibrated_at = now
             if self.held_by() or not self._is_due(new_versions):
                 return

@@ -112,8 +112,7 @@ class RolloutControl:
         """
         with self._lock:
             record, rollouts = self._find(rollout_id), [each.rollout for each in self._ledger.rollouts()]
-            decided = record.is_decided_side_by_side
-            window = evidence_window(record.rollout, rollouts, self._policy(), decided=decided)
+            window = evidence_window(record.rollout, rollouts, self._policy(), decided=record.is_decided_side_by_side)
             with self._ledger.arms(record.rollout, matured_before=self._now()) as arms:
                 served = arms.served(window, seed=seed)
         return record, plan_labels(served, count=count, budget=budget, seed=seed)

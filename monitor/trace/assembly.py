@@ -111,9 +111,7 @@ def _error(run: Run) -> Span | None:
     acts = [span for span in own if span.kind is _MODEL or span.kind is _TOOL]
     failed = [*tops, *(span for span in own if span.kind in AGENTS and span.error)]
     # A streamed call may end after the tools that it calls.
-    last = max(
-        acts, key=lambda act: (act.started_at if act.calls_tools else end_of(act), act.span_id), default=run.head
-    )
+    last = max(acts, key=lambda op: (op.started_at if op.calls_tools else end_of(op), op.span_id), default=run.head)
     answers = last.kind is _TOOL and run.head.kind in AGENTS and run.head.answered and not run.head.calls_tools
     if run.model_calls and last.error and not answers:
         failed.append(last)

@@ -225,7 +225,7 @@ def end_of(span: Span) -> float:
 
 
 def by_end(span: Span) -> tuple[float, float, str]:
-    """Key by which the last of several spans is told."""
+    """Sort key: the span that ends last comes last."""
     return end_of(span), span.started_at, span.span_id
 
 

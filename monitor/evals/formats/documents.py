@@ -167,7 +167,7 @@ def _holds_cases(entries: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _by_id(value: Mapping[str, Any], *, is_top: bool) -> Sequence[Mapping[str, Any]]:
-    # Beside rows by number, anything else that is no row is about all of them.
+    # OpenCompass writes what is true of all cases, such as their kind, between cases that are named by number.
     by_number = {name: entry for name, entry in value.items() if str(name).isdecimal()}
     return _rows_by_id(value, is_top=is_top) or _rows_by_id(by_number, is_top=is_top)
 
