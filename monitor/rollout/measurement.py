@@ -130,8 +130,8 @@ class Measurement:
         if now is None or self.earlier is None or (self.is_surely_mixed and not self._was_mixed):
             return now
         # What rises later has to show side by side at each look.
-        is_rate_change = name in {*TierGroup, verdict.LEFT_BEHIND}
-        return now if is_rate_change and self.beside is not None else now.within(self.earlier.bounds.get(name))
+        is_change = name in {*TierGroup, verdict.LEFT_BEHIND, verdict.EXCESS}
+        return now if is_change and self.beside is not None else now.within(self.earlier.bounds.get(name))
 
     @cached_property
     def bounds(self) -> dict[str, verdict.Interval]:
@@ -146,29 +146,24 @@ class Measurement:
     @cached_property
     def left_behind(self) -> verdict.Interval | None:
         """How much more the odds of failing of hard requests rose than easier ones', in logits; not of learnt tiers."""
-        is_by_odds = self.tiers_by not in {TiersBy.NONE, TiersBy.LEARNT}
-        odds = self._odds(self.matched, *self._of_same_mix) if is_by_odds else None
-        if odds is None:
-            return None
-        shift, beside = self._bounds.left_behind(*odds), self.beside
-        if beside is not None and (told := self._odds(beside, beside.requests, beside.failures)) is not None:
-            # What moved since the candidate serves alone may come from the time.
-            shift = replace(shift, lower=min(shift.lower, told[0] - _CHANCE * told[1]))
-        return self.over_all_looks(verdict.LEFT_BEHIND, shift)
+        return None if self.tiers_by in {TiersBy.NONE, TiersBy.LEARNT} else self._non_uniform(verdict.LEFT_BEHIND)
 
     @cached_property
     def excess(self) -> verdict.Interval | None:
         """The hard tier's share of failures beyond a uniform gain, by tags as they are; of learnt tiers alone."""
-        if self._calibration is None or self.tiers_by is not TiersBy.LEARNT:
+        return self._non_uniform(verdict.EXCESS) if self.tiers_by is TiersBy.LEARNT else None
+
+    def _non_uniform(self, name: str) -> verdict.Interval | None:
+        """What a uniform gain does not explain, by the test of that *name*."""
+        told = self._odds if name == verdict.LEFT_BEHIND else self._tagged_excess
+        if (now := told(self.matched, *self._of_same_mix)) is None:
             return None
-        chosen, matched = self.matched.known & self._has_tag, self.matched
-        tags = [each.mean(axis=0)[chosen] for each in (matched.logit, matched.variance)]
-        counts = [each[:, chosen] for each in self._of_same_mix]
-        tagged = correction.tagged_excess(tags, counts, self._calibration.cuts)
-        if tagged is None:
-            return None
-        share = self._bounds.share(tagged[0], tagged[1] * self._share_effect, largest=2.0)
-        return self.over_all_looks(verdict.EXCESS, share)
+        shift = self._bounds.left_behind(*now) if name == verdict.LEFT_BEHIND else self._bounds.share(*now, largest=2.0)
+        beside = self.beside
+        if beside is not None and (shown := told(beside, beside.requests, beside.failures)) is not None:
+            # What moved since the candidate serves alone may come from the time.
+            shift = replace(shift, lower=min(shift.lower, shown[0] - _CHANCE * shown[1]))
+        return self.over_all_looks(name, shift)
 
     @property
     def is_left_behind(self) -> bool:
@@ -302,20 +297,13 @@ class Measurement:
             return None
         if self.tiers_by is TiersBy.LEARNT and self._calibration is not None:
             cuts = self._calibration.cuts
-            bins = (_bins(self.matched, side, self._has_tag) for side in (0, 1))
-            baseline, candidate = (correction.measure_arm(each, cuts) for each in bins)
+            baseline, candidate = (correction.measure_arm(_bins(self.matched, side), cuts) for side in (0, 1))
             return None if baseline is None or candidate is None else (baseline, candidate)
         by_tier = np.arange(len(TIERS))[:, None] == self._tier
         traffic, labelled, failures = (each @ by_tier.T for each in self.matched.columns)
         if not np.add.reduceat(labelled, (0, TIERS.index(HARD_TIER[0])), axis=1).all():
             return None  # an arm has no easier requests, or no hard ones, to have a share of failures
         return correction.count_arms(traffic, labelled, failures)
-
-    @cached_property
-    def _has_tag(self) -> _Mask:
-        """Requests too unlike the history for one tier have a difficulty all the same; unseen ones have none."""
-        has_tag: _Mask = (self._tier >= 0) | (self.matched.variance.max(axis=0) > 0)
-        return has_tag
 
     @cached_property
     def _classes(self) -> Mapping[str, _Mask]:
@@ -440,6 +428,16 @@ class Measurement:
         baseline, candidate = (Counts(requests, missing) for requests, _, _, missing, *_ in sides)
         return abs(candidate.rate - baseline.rate) if differ(baseline, candidate, level=_GAP_LEVEL) else 0.0
 
+    def _tagged_excess(self, matched: Matched, requests: _Array, failures: _Array) -> tuple[float, float] | None:
+        """The hard tier's share beyond a uniform gain, with its standard error."""
+        if self._calibration is None:
+            return None
+        chosen = matched.known & _has_tag(matched)
+        tags = [each.mean(axis=0)[chosen] for each in (matched.logit, matched.variance)]
+        counts = [each[:, chosen] for each in (requests, failures)]
+        tagged = correction.tagged_excess(tags, counts, self._calibration.cuts)
+        return None if tagged is None else (tagged[0], tagged[1] * self._share_effect)
+
     def _odds(self, matched: Matched, requests: _Array, failures: _Array) -> tuple[float, float] | None:
         """The hard tier's log odds ratio less the easier tiers', with its standard error."""
         ratios = []
@@ -546,9 +544,16 @@ def _panel(probes: Cohort) -> Matched:
     )
 
 
-def _bins(matched: Matched, side: int, chosen: _Mask) -> Sequence[correction.DifficultyBin]:
+def _bins(matched: Matched, side: int) -> Sequence[correction.DifficultyBin]:
     columns = (matched.logit[side], matched.variance[side], matched.known, *(each[side] for each in matched.columns))
-    return [correction.DifficultyBin(*row) for row in np.array(columns)[:, chosen].T.tolist()]
+    return [correction.DifficultyBin(*row) for row in np.array(columns)[:, _has_tag(matched)].T.tolist()]
+
+
+def _has_tag(matched: Matched) -> _Mask:
+    """Requests too unlike the history for one tier have a difficulty all the same; unseen ones have none."""
+    has_tier = np.array([row.tier in TIERS for row in matched.rows], dtype=bool)
+    has_tag: _Mask = has_tier | (matched.variance.max(axis=0) > 0)
+    return has_tag
 
 
 def _ratio(interval: verdict.Interval) -> verdict.Interval:

@@ -577,18 +577,21 @@ def test_an_alarm_goes_if_later_hours_side_by_side_contradict_it() -> None:
         assert state is verdict.state
 
 
-@pytest.mark.parametrize(("beside", "state"), [(5, VerdictState.CLIFF), (12, VerdictState.OK)])
-def test_what_left_the_hard_tier_behind_has_to_show_side_by_side(beside: int, state: VerdictState) -> None:
+@pytest.mark.parametrize("tiers_by", [TiersBy.DECLARED, TiersBy.LEARNT])
+@pytest.mark.parametrize(("beside", "state"), [(3, VerdictState.CLIFF), (12, VerdictState.OK)])
+def test_what_left_the_hard_tier_behind_has_to_show_side_by_side(
+    beside: int, state: VerdictState, tiers_by: TiersBy
+) -> None:
     """Easy requests fail less often since the candidate serves alone, with the model or with the time."""
 
     def arm(easy: dict[int, int], n: int) -> Arm:
-        hard = [Stratum(Tier.HARD, "any", 8, True, n, n, n // 2, 0, 0, hour) for hour in easy]
+        rows = [(Tier.HARD, 0.0, hour, 50) for hour in easy] + [(Tier.EASY, -4.0, hour, f) for hour, f in easy.items()]
         return Arm(
-            "v", [*hard, *(Stratum(Tier.EASY, "any", 1, True, n, n, n * f // 100, 0, 0, h) for h, f in easy.items())]
+            "v", [Stratum(t, "any", 0, True, n, n, n * f // 100, n * at, n * 1e-6, hour) for t, at, hour, f in rows]
         )
 
     before = arm(dict.fromkeys(range(58), 12), 200)
-    after = arm({hour: beside if hour < 58 else 5 for hour in range(48, 110)}, 200)
-    cohort = Cohort(before, after, "", TiersBy.DECLARED, comparison=Comparison.BEFORE_AFTER)
+    after = arm({hour: beside if hour < 58 else 3 for hour in range(48, 110)}, 200)
+    cohort = Cohort(before, after, "known-tiers", tiers_by, comparison=Comparison.BEFORE_AFTER)
 
-    assert state is judge(cohort, None, Policy(), previous=None).state
+    assert state is judge(cohort, known_tiers(), Policy(), previous=None).state
