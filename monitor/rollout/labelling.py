@@ -27,12 +27,14 @@ LEAST_AUDITS = 30
 LEAST_AUDITED_SHARE = 0.02
 """... or this share of the judged requests: checks then come as fast as requests, so the verdict can wait."""
 
+ALL_LABELLED = 0.95
+"""If so many requests are labelled, hardly any label is missing: without a failure, the service simply never fails."""
+
 _FEW_AUDITS = 10  # of judged failures and of judged passes: a tier with more is corrected by its own audits
 _LEFT_OUT = 0.2  # share of the expected audits: fewer are hardly chance
 _AS_SAID = np.array([1e12, 1e12, 1e12, 1e12, 0.0, 1e12])  # audits by which the judge never errs
 _LEAST_ONE_SIDED = 5  # verdicts of a source that looks at some runs only
 _LEAST_ALL_ALIKE = 200  # labels of each arm, whoever gave them
-_ALL_LABELLED = 0.95  # if so many requests are labelled and none failed, the service simply never fails
 _REPORTED, _JUDGE = KINDS.index("reported"), KINDS.index("judge")
 _MOST = 0.5  # share of an arm's requests that reports have to be about, to stand for it
 _LEAST_LOOKS = 10  # expected verdicts of a judge: if there are none, it was not there
@@ -355,7 +357,7 @@ def _one_sided(arms: Sequence[Arm], counts: Iterable[Iterable[SaidCount]]) -> st
     failures, labelled = (sum(getattr(arm, name) for arm in arms) for name in ("failures", "labelled"))
     if failures == labelled:
         return FAILURE
-    return SUCCESS if not failures and labelled < _ALL_LABELLED * sum(arm.requests for arm in arms) else ""
+    return SUCCESS if not failures and labelled < ALL_LABELLED * sum(arm.requests for arm in arms) else ""
 
 
 def _judge_errors(pair: _Errors, left_out: _Words, error_rate: float) -> JudgeErrors:

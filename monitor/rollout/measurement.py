@@ -279,7 +279,7 @@ class Measurement:
     @cached_property
     def decomposition(self) -> verdict.Decomposition | None:
         """Why the share changed; None while it is unknown."""
-        if self._arms is None:
+        if self._arms is None or self.shift is None:
             return None
         return decompose([arm.tier_mix for arm in self._arms], [arm.failure_rate for arm in self._arms])
 

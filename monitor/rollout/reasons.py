@@ -125,9 +125,7 @@ def _risen_class(name: str, measurement: Measurement) -> str:
 
 def _broken_floor(check: FloorCheck) -> str:
     floor, rate = check.floor, check.pass_rate
-    agreed = "".join(
-        (f" agreed by {floor.agreed_by}" * bool(floor.agreed_by), f" on {floor.agreed_on}" * bool(floor.agreed_on))
-    )
+    agreed = f" agreed by {floor.agreed_by}" * bool(floor.agreed_by) + f" on {floor.agreed_on}" * bool(floor.agreed_on)
     verb = "passes" if floor.tier is TierGroup.HARD else "pass"
     passes = "" if rate is None else f" {verb} {percent(rate.estimate)} ({percent(rate.upper)} at most),"
     return f"{_capitalised(floor_name(floor))}{passes} below the floor of {percent(floor.pass_rate)}{agreed}."

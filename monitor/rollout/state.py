@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck
-from monitor.rollout.labelling import FAILURE
+from monitor.rollout.labelling import ALL_LABELLED, FAILURE
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import expected_at, is_beyond_baseline, is_contradicted, is_ruled_out, margins
 from monitor.rollout.policy import Policy
@@ -180,11 +180,13 @@ def _outweighed(measurement: Measurement, policy: Policy) -> Iterator[str]:
 
 def _one_sided(measurement: Measurement) -> str:
     what, other = ("failure", "successes") if measurement.labels.one_sided == FAILURE else ("success", "failures")
-    arms = zip(measurement.labelled, measurement.labels.cohort.arms, strict=True)
-    said = [percent(labelled / max(arm.requests, 1)) for labelled, arm in arms]
+    arms = measurement.labels.cohort.arms
+    shares = [number / max(arm.requests, 1) for number, arm in zip(measurement.labelled, arms, strict=True)]
+    if min(shares) >= ALL_LABELLED:
+        return f"Every label of both versions says {what}, so no change would show: check what labels the requests."
     return (
         f"Judges, people and reports only ever say {what}: {other} seem to go unlabelled, so there is no failure rate. "
-        f"They label {said[0]} of the baseline's requests and {said[1]} of the candidate's."
+        f"They label {percent(shares[0])} of the baseline's requests and {percent(shares[1])} of the candidate's."
     )
 
 

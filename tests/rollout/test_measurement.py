@@ -31,6 +31,19 @@ def test_hard_tier_is_compared_at_one_mix() -> None:
     assert measurement.decomposition.traffic_mix == pytest.approx(0.040, abs=0.001)
 
 
+@pytest.mark.parametrize("failures", [0, 10])
+def test_a_share_of_no_failures_has_no_parts(failures: int) -> None:
+    """The baseline never fails: rates that are kept off 0 would tell parts of a change that is unknown."""
+
+    def arm(failures: int) -> Arm:
+        tiers = (Tier.EASY, Tier.HARD)
+        return Arm("v", [Stratum(tier, "any", 0, True, 500, 500, failures, 0.0, 0.0) for tier in tiers])
+
+    measurement = Measurement(Cohort(arm(failures), arm(20), "", TiersBy.DECLARED), None, Policy())
+
+    assert [failures > 0] * 2 == [told is not None for told in (measurement.decomposition, measurement.share)]
+
+
 def test_probes_narrow_the_rates_and_leave_traffic_alone() -> None:
     """A panel replayed on both versions is evidence for rates, not part of the mix or of what is counted."""
 
