@@ -140,8 +140,12 @@ def _adopted(topmost: Sequence[Span], tree: _Tree) -> Mapping[str, Span]:
 
 def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool) -> Run:
     head = tops[0]
+    above = [head, *tree.above(head)]
     # If the root never came, the topmost span above the head stands for it.
-    root = next((span for span in own if span.parent_span_id is None), None) or [head, *tree.above(head)][-1]
+    root = next((span for span in own if span.parent_span_id is None), above[-1])
+    # A server answers well with the error of what it called: what failed around the whole run decides in its place.
+    failed = [span for span in above[:0:-1] if span.error and not root.error and is_all]
+    root = next((span for span in failed if tree.below([span]).issuperset(top.span_id for top in tops)), root)
     tools = [span for span in own if span.kind is _TOOL]
     models = [span for span in own if span.kind is _MODEL]
     layers = _layers(models, tree)

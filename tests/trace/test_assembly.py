@@ -351,6 +351,16 @@ class TestRun:
 
         assert [(False, "500"), (True, None)] == [(end.success, end.failure_class) for end in ends if end]
 
+    def test_error_around_the_whole_run_fails_whatever_a_server_answers(self) -> None:
+        """What the application does failed, and its server answered well; an attempt that was repeated is none."""
+        server = a_span("http", kind=OperationKind.OTHER, error=False)
+        work = a_span("work", parent_span_id="http", kind=OperationKind.OTHER, error=True, error_type="ValueError")
+        again = a_call("b", "http", started_at=STARTED_AT + 2)
+
+        ends = [built(server, work, a_call("a", "work"), *calls).outcome for calls in ((), (again,))]
+
+        assert [(False, "ValueError"), (True, None)] == [(end.success, end.failure_class) for end in ends if end]
+
     def test_error_that_a_later_call_recovered_from_is_no_failure(self) -> None:
         """A fallback, a retry and a tool whose error the model was shown end well; so does an agent that answers."""
         later = a_call("z", started_at=STARTED_AT + 1.5)
