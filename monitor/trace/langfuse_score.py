@@ -36,15 +36,8 @@ def _score(part: Any) -> Mapping[str, Any] | None:
     if isinstance(subject := part.get("subject"), dict):  # of a session or a run, neither is known
         about = {f"{subject.get('kind')}Id": subject.get("id"), **subject}
         part = {**part, **{name: about[name] for name in ("traceId", "observationId") if about.get(name)}}
-    return part if _is_score(part) else None
-
-
-def _is_score(document: Mapping[str, Any]) -> bool:
-    return (
-        isinstance(document.get("name"), str)
-        and ("value" in document or "stringValue" in document)
-        and any(name in document for name in ("traceId", "subject", "dataType"))
-    )
+    has_value = isinstance(part.get("name"), str) and ("value" in part or "stringValue" in part)
+    return part if has_value and any(name in part for name in ("traceId", "subject", "dataType")) else None
 
 
 def _evaluation(score: Mapping[str, Any]) -> Evaluation:

@@ -68,10 +68,9 @@ _T = TypeVar("_T")
 
 
 def _resources(document: _Object, resources: str, scopes: str, leaves: str) -> list[tuple[_Object, list[_Object]]]:
-    return [
-        (_held(each, "resource", {}), [leaf for scope in _objects(each, scopes) for leaf in _objects(scope, leaves)])
-        for each in _objects(document, resources)
-    ]
+    old = scopes.replace("scope", "instrumentationLibrary")  # before 2022
+    held = [(each, _objects(each, scopes) + _objects(each, old)) for each in _objects(document, resources)]
+    return [(_held(each, "resource", {}), [leaf for at in by for leaf in _objects(at, leaves)]) for each, by in held]
 
 
 def _span(span: _Object) -> Any:
@@ -128,8 +127,7 @@ def _as_integer(held: Any) -> int | None:
         held = int(found[1])
     elif isinstance(held, float) and held.is_integer():  # some write JSON's numbers, and then large ones as floats
         held = int(held)
-    is_integer = isinstance(held, int) and not isinstance(held, bool)
-    return held if is_integer and abs(held) < 2**64 else None  # JSON may write thousands of digits
+    return held if type(held) is int and abs(held) < 2**64 else None  # JSON may write thousands of digits
 
 
 def _as_double(held: Any) -> float | None:
