@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,11 +40,16 @@ def rows() -> dict[str, list[dict[str, str]]]:
 
 def runs_of(file: Path) -> Iterator[dict[str, str]]:
     """What is read of each trace of a capture."""
+    return runs_in(gzip.decompress(file.read_bytes()).splitlines(), file.name)
+
+
+def runs_in(records: Iterable[bytes], file: str) -> Iterator[dict[str, str]]:
+    """What is read of each trace in the *records* of a *file*."""
     spans: dict[TraceId, list[Span]] = defaultdict(list)
     verdicts: dict[TraceId, list[Outcome]] = defaultdict(list)
-    for line in gzip.decompress(file.read_bytes()).splitlines():
+    for record in records:
         try:
-            decoded = decode(line, Limits())
+            decoded = decode(record, Limits())
         except InvalidRecord:
             continue
         for span in decoded.spans:
@@ -54,9 +59,9 @@ def runs_of(file: Path) -> Iterator[dict[str, str]]:
     for trace_id, of_trace in spans.items():
         runs = build_traces(of_trace, OutcomeSettings())
         if not runs:
-            yield {**dict.fromkeys(COLUMNS, ""), "file": file.name, "trace": trace_id[-4:], "version": "no run"}
+            yield {**dict.fromkeys(COLUMNS, ""), "file": file, "trace": trace_id[-4:], "version": "no run"}
         for run in runs:
-            yield row_of(file.name, run, verdicts[run.trace_id])
+            yield row_of(file, run, verdicts[run.trace_id])
 
 
 def row_of(file: str, run: Trace, verdicts: list[Outcome]) -> dict[str, str]:
