@@ -1,13 +1,17 @@
-"""Eval suites made up for tests: what each version passes is said, tier by tier."""
+"""Eval suites made up for tests, what each version passes said tier by tier, and what a report says of them."""
 
 from __future__ import annotations
 
 import csv
+import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from monitor.cli import run_command
 from monitor.difficulty.tiers import Tier
 from monitor.evals.cases import Attempt, CaseKey, Pair, pair_runs, runs_of
 from monitor.evals.tiering import tiers_by_label
@@ -32,6 +36,16 @@ def seed_rows(arm: int, *, shuffled: int | None = None) -> list[dict[str, Any]]:
             {"id": f"{tier}-{number}", "correct": int(number in passing), "difficulty": tier} for number in range(cases)
         ]
     return rows
+
+
+def reported(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dict[str, Any]:
+    """What `cliffwatch report` says as JSON; it has to succeed."""
+    code = run_command(["report", *map(str, arguments), "--output", "json"])
+    captured = capsys.readouterr()
+    assert 0 == code, captured.err
+    document = json.loads(captured.out)
+    assert isinstance(document, dict)
+    return document
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:

@@ -12,6 +12,7 @@ import pytest
 from monitor.cli import run_command
 from tests.evals import real_tools
 from tests.evals.real_tools import FILES
+from tests.evals.suites import reported
 
 SUITE = json.loads((Path(__file__).parent / "tools" / "suite.json").read_text(encoding="utf-8"))
 TIER = {each["id"]: each["difficulty"] for each in SUITE["questions"]}
@@ -39,15 +40,6 @@ def fresh(run: Callable[[Path], tuple[Path, Path]], is_installed: Callable[[], b
             pytest.mark.skipif(not is_installed(), reason="the eval tools are not installed: make eval-tools"),
         ],
     )
-
-
-def reported(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dict[str, Any]:
-    code = run_command(["report", *map(str, arguments), "--output", "json"])
-    captured = capsys.readouterr()
-    assert 0 == code, captured.err
-    document = json.loads(captured.out)
-    assert isinstance(document, dict)
-    return document
 
 
 def expected_tiers(excluded: set[str], baseline: set[str], candidate: set[str]) -> dict[str, tuple[int, int, int]]:

@@ -14,6 +14,7 @@ from monitor.evals.formats.detect import read_content
 from monitor.evals.formats.documents import LazyRows, decoded
 from monitor.evals.formats.reading import Options
 from tests.evals.real_tools import FILES
+from tests.evals.suites import reported
 
 CASES = FILES / "cases"
 
@@ -29,15 +30,6 @@ def written(tmp_path: Path) -> Any:
         return str(path)
 
     return write
-
-
-def reported(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dict[str, Any]:
-    code = run_command(["report", *map(str, arguments), "--output", "json"])
-    captured = capsys.readouterr()
-    assert 0 == code, captured.err
-    document = json.loads(captured.out)
-    assert isinstance(document, dict)
-    return document
 
 
 def counted(result: Mapping[str, Any]) -> tuple[int, float, float]:

@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from monitor.cli import run_command
-from tests.evals.suites import seed_rows, write_csv
+from tests.evals.suites import reported, seed_rows, write_csv
 
 
 @pytest.fixture
@@ -19,15 +19,6 @@ def seed_files(tmp_path: Path) -> tuple[str, str]:
     before = write_csv(tmp_path / "before.csv", seed_rows(0, shuffled=1))
     after = write_csv(tmp_path / "after.csv", seed_rows(1, shuffled=1))
     return str(before), str(after)
-
-
-def reported(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    code = run_command(["report", *arguments, "--output", "json"])
-    captured = capsys.readouterr()
-    assert 0 == code, captured.err
-    document = json.loads(captured.out)
-    assert isinstance(document, dict)
-    return document
 
 
 def test_seed_arithmetic_as_json(seed_files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
