@@ -9,11 +9,13 @@ from pydantic import Field, PositiveFloat
 
 from monitor.config.settings import Settings
 
+_PORT = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1,4})"
+
 
 class WebSettings(Settings):
     """The listener of `/metrics`, health, the status page and JSON."""
 
-    listen_address: Annotated[str, MinLen(1), Field(pattern=r":[0-9]+$")] = "127.0.0.1:9464"
+    listen_address: Annotated[str, MinLen(1), Field(pattern=f":{_PORT}$")] = "127.0.0.1:9464"
     """HOST:PORT to listen on; [::1]:9464 for IPv6, :9464 for every interface, port 0 for any free one."""
 
     config_file: str = ""

@@ -229,6 +229,7 @@ def test_every_problem_is_told_with_its_line(config_file: Path, text: str, expec
         ("kafka", "bootstrap_servers", "http://broker:9092", "HOST:PORT of one or more brokers"),
         ("kafka", "bootstrap_servers", "${BROKERS}", "HOST:PORT of one or more brokers"),
         ("web", "listen_address", "0.0.0.0", "HOST:PORT to listen on"),
+        ("web", "listen_address", "0.0.0.0:65536", "HOST:PORT to listen on"),
         ("ledger", "url", "./cliffwatch.db", "sqlite:///FILE"),
         ("ledger", "url", "sqlite://cliffwatch.db", "sqlite:///FILE"),
     ],
