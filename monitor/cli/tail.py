@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from monitor.ingest.file import file_records
 from monitor.ingest.kafka_reader import KafkaReader
 from monitor.output.plain import fields_of
 from monitor.service.pipeline import DecodeRules
-from monitor.service.tail import SeenRequest, Watch
+from monitor.service.tail import Calibrated, SeenRequest, Watch
 from monitor.trace.model import hash_of
 
 _WIDEST = 32
@@ -39,8 +39,6 @@ _POLL_SECONDS = 0.5
 _QUIET_SECONDS = 2.0
 """Silence after which a trace is shown: shorter than the ledger's, because nothing is counted here."""
 _CALIBRATION_SECONDS = 15.0
-
-Calibrated = Callable[[], Calibration | None]
 
 
 @dataclass(frozen=True)
@@ -94,10 +92,10 @@ def tail(
     stop = stop_on_signals()
     show = _print_json if shared.output is options.OutputFormat.JSON else RequestTable(Console()).print
     quiet_seconds = config.traces.assembly.quiet_seconds if files else _QUIET_SECONDS
-    watch = Watch(DecodeRules(config.limits, config.traces), quiet_seconds=quiet_seconds)
     with _calibrated(config, shared.ledger) as calibration:
-        live = _of_kafka(config, watch, calibration, stop, from_beginning)
-        for request in _of_files(files, config, watch, calibration) if files else live:
+        watch = Watch(DecodeRules(config.limits, config.traces), calibration, quiet_seconds=quiet_seconds)
+        live = _of_kafka(config, watch, stop, from_beginning=from_beginning)
+        for request in _of_files(files, config, watch) if files else live:
             if stop.is_set():
                 break
             if wanted.admits(request):
@@ -106,17 +104,15 @@ def tail(
         say(f"{watch.unreadable:,} records could not be read; `cliffwatch doctor` says why.", err=True)
 
 
-def _of_files(files: Sequence[str], config: Config, watch: Watch, calibration: Calibrated) -> Iterator[SeenRequest]:
+def _of_files(files: Sequence[str], config: Config, watch: Watch) -> Iterator[SeenRequest]:
     """What *files* hold; their time is that of their events."""
     for record in file_records(files, max_record_bytes=config.limits.max_record_bytes):
-        yield from watch.see([record], calibration(), now=watch.event_time)
-        yield from watch.due(calibration(), now=watch.event_time)
-    yield from watch.rest(calibration())
+        yield from watch.see([record], now=watch.event_time)
+        yield from watch.due(now=watch.event_time)
+    yield from watch.rest()
 
 
-def _of_kafka(
-    config: Config, watch: Watch, calibration: Calibrated, stop: threading.Event, from_beginning: bool
-) -> Iterator[SeenRequest]:
+def _of_kafka(config: Config, watch: Watch, stop: threading.Event, *, from_beginning: bool) -> Iterator[SeenRequest]:
     topics, where, clock = config.kafka.topics, config.kafka.bootstrap_servers, WallClock()
     with closing(KafkaReader(config.kafka)) as reader:
         reader.follow(topics, from_beginning=from_beginning)
@@ -124,8 +120,8 @@ def _of_kafka(
         say(f"Reading {' and '.join(topics)} on {where} from {begin} on; Ctrl-C ends.", err=True)
         while not stop.is_set():
             records = sorted(reader.fetch(_POLL_SECONDS), key=lambda record: record.timestamp or 0.0)
-            yield from watch.see(records, calibration(), now=clock.monotonic())
-            yield from watch.due(calibration(), now=clock.monotonic())
+            yield from watch.see(records, now=clock.monotonic())
+            yield from watch.due(now=clock.monotonic())
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ from monitor.trace.served import ServedModels
 
 _REMEMBERED = 20_000
 """Traces that a late verdict still finds, and verdicts that wait for their trace."""
+
+Calibrated = Callable[[], Calibration | None]
+"""Gives the calibration in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Watch:
 
     Args:
         rules: How records are read.
+        calibration: Tells how hard requests are, if anything does.
         quiet_seconds: How long no span may have come, after the root has ended, for a trace to be complete.
 
     Attributes:
@@ -52,8 +56,9 @@ class Watch:
         event_time: The latest time of anything seen, Unix seconds; the clock of somebody who reads a file.
     """
 
-    def __init__(self, rules: DecodeRules, *, quiet_seconds: float) -> None:
+    def __init__(self, rules: DecodeRules, calibration: Calibrated, *, quiet_seconds: float) -> None:
         self._rules = rules
+        self._calibration = calibration
         self._quiet_seconds = quiet_seconds
         self._assembler = Assembler(rules.traces.outcomes, most_traces=_REMEMBERED)
         self._shown: dict[TraceId, SeenRequest] = {}
@@ -62,13 +67,12 @@ class Watch:
         self.unreadable = 0
         self.event_time = 0.0
 
-    def see(self, records: Sequence[Record], calibration: Calibration | None, *, now: float) -> Iterator[SeenRequest]:
+    def see(self, records: Sequence[Record], *, now: float) -> Iterator[SeenRequest]:
         """
         What *records* say: requests that came whole, and those on which a verdict came; spans wait.
 
         Args:
             records: In the order in which they came.
-            calibration: The one in force, or None.
             now: Seconds on whatever clock `due` is asked by.
         """
         decoded = decode_records(records, self._rules)
@@ -77,28 +81,28 @@ class Watch:
         for record in decoded:
             for event in record.events:
                 if isinstance(event, Trace):
-                    yield self._show(event, calibration)
+                    yield self._show(event)
                 else:
                     yield from self._judge(event)
             for span in record.spans:
                 self._assembler.add(span, now=now)
 
-    def due(self, calibration: Calibration | None, *, now: float) -> Iterator[SeenRequest]:
+    def due(self, *, now: float) -> Iterator[SeenRequest]:
         """Requests whose spans are complete at *now*, in the order of their starts."""
-        yield from self._show_runs(self._assembler.complete(now=now, quiet_seconds=self._quiet_seconds), calibration)
+        return self._show_runs(self._assembler.complete(now=now, quiet_seconds=self._quiet_seconds))
 
-    def rest(self, calibration: Calibration | None) -> Iterator[SeenRequest]:
+    def rest(self) -> Iterator[SeenRequest]:
         """Requests out of all spans that are still pending, when no more will come."""
-        yield from self._show_runs(self._assembler.rest(), calibration)
+        return self._show_runs(self._assembler.rest())
 
-    def _show_runs(self, runs: Iterable[Trace], calibration: Calibration | None) -> Iterator[SeenRequest]:
+    def _show_runs(self, runs: Iterable[Trace]) -> Iterator[SeenRequest]:
         ordered = sorted(runs, key=lambda run: run.started_at)
         self._served = self._served.and_taught_by(ordered)
         for run in ordered:
-            yield self._show(self._served.resolve(run, is_last_chance=True) or run, calibration)
+            yield self._show(self._served.resolve(run, is_last_chance=True) or run)
 
-    def _show(self, trace: Trace, calibration: Calibration | None) -> SeenRequest:
-        (tagged,) = tag_traces([trace], Tagger(calibration), self._rules)
+    def _show(self, trace: Trace) -> SeenRequest:
+        (tagged,) = tag_traces([trace], Tagger(self._calibration()), self._rules)
         outcome = self._resolved(trace.trace_id, *tagged.outcomes)
         tag = tagged.tag if not tagged.declared_tier else replace(tagged.tag, tier=Tier(tagged.declared_tier))
         seen = SeenRequest(trace, tag, outcome)

@@ -15,7 +15,7 @@ UNJUDGED = TraceSettings(outcomes=OutcomeSettings(status="ignored"))
 
 
 def a_watch() -> Watch:
-    return Watch(DecodeRules(Limits(), UNJUDGED), quiet_seconds=2.0)
+    return Watch(DecodeRules(Limits(), UNJUDGED), lambda: None, quiet_seconds=2.0)
 
 
 def record(value: object) -> Record:
@@ -42,16 +42,14 @@ def test_a_native_trace_is_shown_at_once_and_again_with_each_new_verdict() -> No
     """A verdict that says what was said before is not worth a line."""
     watch = a_watch()
 
-    seen = list(
-        watch.see([a_native_trace(), said(success=False), said(success=False), said(success=True)], None, now=0.0)
-    )
+    seen = list(watch.see([a_native_trace(), said(success=False), said(success=False), said(success=True)], now=0.0))
 
     assert [(None, False), (False, True), (True, True)] == shown(seen)
 
 
 def test_a_declared_tier_is_shown() -> None:
     """It needs no calibration, and says nothing of the difficulty in logits."""
-    (seen,) = a_watch().see([a_native_trace(request={"attributes": {"tier": "hard"}})], None, now=0.0)
+    (seen,) = a_watch().see([a_native_trace(request={"attributes": {"tier": "hard"}})], now=0.0)
 
     assert ("hard", "") == (seen.tag.tier, seen.tag.calibration_id)
 
@@ -60,7 +58,7 @@ def test_a_verdict_that_comes_first_is_shown_with_its_request() -> None:
     """Topics are read side by side, so that either may come first."""
     watch = a_watch()
 
-    seen = list(watch.see([said(success=False), a_native_trace()], None, now=0.0))
+    seen = list(watch.see([said(success=False), a_native_trace()], now=0.0))
 
     assert [(False, False)] == shown(seen)
 
@@ -76,20 +74,20 @@ def test_spans_are_shown_as_one_request_once_they_were_quiet() -> None:
     call, agent = recorded(play)
     watch = a_watch()
 
-    early = [*watch.see([record(as_protobuf([call]))], None, now=0.0), *watch.due(None, now=60.0)]
-    early += [*watch.see([record(as_protobuf([agent]))], None, now=60.0), *watch.due(None, now=61.0)]
-    (seen,) = watch.due(None, now=62.0)
+    early = [*watch.see([record(as_protobuf([call]))], now=0.0), *watch.due(now=60.0)]
+    early += [*watch.see([record(as_protobuf([agent]))], now=60.0), *watch.due(now=61.0)]
+    (seen,) = watch.due(now=62.0)
 
     assert [] == early
     assert ("support-agent", "m-1") == (seen.trace.service, seen.trace.model_version)
-    assert [] == list(watch.rest(None))
+    assert [] == list(watch.rest())
 
 
 def test_what_cannot_be_read_is_counted() -> None:
     """And does not stop the rest."""
     watch = a_watch()
 
-    seen = list(watch.see([record(b"\x1f\x8bbroken"), a_native_trace()], None, now=0.0))
+    seen = list(watch.see([record(b"\x1f\x8bbroken"), a_native_trace()], now=0.0))
 
     assert 1 == len(seen)
     assert 1 == watch.unreadable
