@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from bench.stopwatch import Stopwatch
-from monitor.cli.gc import collect_rarely
+from monitor.cli.app import collect_rarely
 from monitor.clock import Clock, WallClock
 from monitor.config.model import Config
 from monitor.ingest.dead_letter import NoDeadLetters

@@ -10,8 +10,7 @@ from pathlib import Path
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import EXIT_PROBLEM, app, print_result, writing
-from monitor.cli.gc import collect_rarely
+from monitor.cli.app import EXIT_PROBLEM, app, collect_rarely, print_result, writing
 from monitor.cli.reading import Reading
 from monitor.cli.terminal.calibrations import print_calibrate, print_calibration, print_calibrations, print_comparison
 from monitor.cli.terminal.console import Console, print_line, say

@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from monitor.cli import options
-from monitor.cli.app import app, print_result, web_settings, writing
-from monitor.cli.gc import collect_rarely
+from monitor.cli.app import app, collect_rarely, print_result, web_settings, writing
 from monitor.cli.reading import assignments
 from monitor.cli.signals import stop_on_signals
 from monitor.cli.terminal.console import say
@@ -75,7 +74,10 @@ def replay(
     """
     config = shared.config()
     kept = ledger != IN_MEMORY_URL or serving.serve
-    _check_source(files or (), from_kafka or (), is_range=since is not None or until is not None)
+    if bool(files) == bool(from_kafka):
+        raise UsageError("Name files to replay, or topics with --from-kafka, and not both.")
+    if files and (since is not None or until is not None):
+        raise UsageError("--since and --until choose records of --from-kafka; files are read whole.")
     if from_kafka:
         if ledger != IN_MEMORY_URL:
             raise UsageError("A range of Kafka is read into a fresh ledger; leave out --ledger.")
@@ -122,13 +124,6 @@ def demo(
         total = write_demo_events(events)
         opening = file_replay(config, [str(events)], ledger_url=IN_MEMORY_URL)
         _show(opening, config, output, serving, title="demo", total=total)
-
-
-def _check_source(files: Sequence[str], topics: Sequence[str], *, is_range: bool) -> None:
-    if bool(files) == bool(topics):
-        raise UsageError("Name files to replay, or topics with --from-kafka, and not both.")
-    if is_range and not topics:
-        raise UsageError("--since and --until choose records of --from-kafka; files are read whole.")
 
 
 def _show(

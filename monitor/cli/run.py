@@ -9,8 +9,7 @@ import structlog
 
 from monitor import __version__
 from monitor.cli import options
-from monitor.cli.app import app, web_settings
-from monitor.cli.gc import collect_rarely
+from monitor.cli.app import app, collect_rarely, web_settings
 from monitor.cli.signals import stop_on_signals, when_stopping
 from monitor.cli.wiring import live_service, rollout_control_of
 from monitor.config.model import Config, load_config
