@@ -36,25 +36,23 @@ _MOST_OF_LARGEST = 100_000  # requests in them; the largest cluster may have mor
 _ENOUGH_BESIDE = 200  # requests of each arm in shared hours that are enough to compare hour with hour
 
 
+@dataclass
 class ArmReader:
     """
     Reads both arms of a rollout in one transaction; several views share what was read.
 
-    Args:
+    Attributes:
         connection: Of the transaction.
         memory: Keeps cells between readers.
         rollout: The rollout.
         matured_before: Only requests that started before this, Unix seconds.
     """
 
-    def __init__(
-        self, connection: sa.Connection, memory: CellMemory, rollout: Rollout, *, matured_before: float
-    ) -> None:
-        self._connection = connection
-        self._memory = memory
-        self._rollout = rollout
-        self._until = matured_before
-        self._read: dict[tuple[Any, ...], _Evidence] = {}
+    connection: sa.Connection
+    memory: CellMemory
+    rollout: Rollout
+    matured_before: float
+    _read: dict[tuple[Any, ...], _Evidence] = field(default_factory=dict)
 
     def cohort(
         self, window: EvidenceWindow, view: arms.TierView
@@ -69,9 +67,9 @@ class ArmReader:
         sample = Sample(part, min(1.0, _ALONE_READ / most), largest)
         old, new = baseline.clusters(view, tiers, sample), candidate.clusters(view, new_tiers, sample)
         cohort = arms.Cohort(
-            baseline=arms.Arm(self._rollout.baseline, baseline.strata(view), [*old.sums()]),
-            candidate=arms.Arm(self._rollout.candidate, candidate.strata(view), [*new.sums()]),
-            calibration_id=self._rollout.calibration_id,
+            baseline=arms.Arm(self.rollout.baseline, baseline.strata(view), [*old.sums()]),
+            candidate=arms.Arm(self.rollout.candidate, candidate.strata(view), [*new.sums()]),
+            calibration_id=self.rollout.calibration_id,
             tiers_by=view.tiers_by,
             comparison=comparison,
             shared_clusters=[*old.shared_with(new)],
@@ -86,7 +84,7 @@ class ArmReader:
         A class is a capability, or a set of tools if the capability is `unclassified`.
         """
         counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-        evidence = self._evidence(self._rollout.baseline, since, until, any_calibration=True)
+        evidence = self._evidence(self.rollout.baseline, since, until, any_calibration=True)
         for *name, labelled, failures in evidence.cells("capability", "tool_set", "labelled", "failures"):
             counts[*name][0] += labelled
             counts[*name][1] += failures
@@ -94,57 +92,57 @@ class ArmReader:
 
     def baseline_begins(self, *, since: float, until: float) -> float:
         """Start of the first hour in which the baseline served between these times; *until* if it did not."""
-        evidence = self._evidence(self._rollout.baseline, since, until, any_calibration=True)
+        evidence = self._evidence(self.rollout.baseline, since, until, any_calibration=True)
         return min((hour * HOUR_SECONDS for hour in evidence.columns["hour"]), default=until)
 
     def declares_tiers(self) -> bool:
         """Whether any request of either arm has a declared tier."""
-        ids = arm_ids(self._connection, self._rollout)
+        ids = arm_ids(self.connection, self.rollout)
         declared = sa.select(stratum.c.hour).where(stratum.c.model_version_id.in_(ids), stratum.c.declared_tier != "")
-        return self._connection.scalar(declared.limit(1)) is not None
+        return self.connection.scalar(declared.limit(1)) is not None
 
     def served(self, window: EvidenceWindow, *, seed: int, most: int = 20_000) -> Sequence[ServedRequest]:
         """Requests of both arms; every n-th of an arm with more than *most*, beginning with one that *seed* chooses."""
         starts = dict.fromkeys(arms.ArmName, window.candidate_since)
         if self._arms(window)[2] is arms.Comparison.BEFORE_AFTER:
             starts[arms.ArmName.BASELINE] = window.baseline_since
-        where = {"until": self._until, "seed": seed, "most": most}
+        where = {"until": self.matured_before, "seed": seed, "most": most}
         return [
             ServedRequest._make((arm, *row))
             for arm, since in starts.items()
-            for version_id in [_version_id(self._connection, self._rollout, getattr(self._rollout, arm))]
-            for row in self._connection.execute(_SERVED, {**where, "version_id": version_id, "since": max(since, 0.0)})
+            for version_id in [_version_id(self.connection, self.rollout, getattr(self.rollout, arm))]
+            for row in self.connection.execute(_SERVED, {**where, "version_id": version_id, "since": max(since, 0.0)})
         ]
 
     def _unresolved(self) -> arms.Unresolved:
         """The service's requests since the rollout began whose version is unknown, and failures among them."""
-        columns = self._evidence(UNRESOLVED, self._rollout.started_at, self._until, any_calibration=True).columns
+        columns = self._evidence(UNRESOLVED, self.rollout.started_at, self.matured_before, any_calibration=True).columns
         return arms.Unresolved(sum(columns["requests"]), sum(columns["failures"]))
 
     def _arms(self, window: EvidenceWindow) -> tuple[_Evidence, _Evidence, arms.Comparison]:
-        candidate = self._evidence(self._rollout.candidate, window.candidate_since, self._until)
-        if self._rollout.environment == PROBES_ENVIRONMENT:  # a panel is the same whenever it is asked
-            baseline = self._evidence(self._rollout.baseline, window.baseline_since, self._until)
+        candidate = self._evidence(self.rollout.candidate, window.candidate_since, self.matured_before)
+        if self.rollout.environment == PROBES_ENVIRONMENT:  # a panel is the same whenever it is asked
+            baseline = self._evidence(self.rollout.baseline, window.baseline_since, self.matured_before)
             return baseline, candidate, arms.Comparison.CONCURRENT
-        baseline = self._evidence(self._rollout.baseline, window.candidate_since, self._until)
+        baseline = self._evidence(self.rollout.baseline, window.candidate_since, self.matured_before)
         is_over = not window.is_decided and arms.hours_alone(baseline.by_hour(1), candidate.by_hour(1)) > 0
         for hours in () if is_over else (1, arms.SPAN_HOURS):
             old, new = baseline.by_hour(hours), candidate.by_hour(hours)
             beside = sum(min(requests, old[hour]) for hour, requests in new.items())
             if 2 * beside >= new.total() or beside >= _ENOUGH_BESIDE:
                 return baseline, candidate, arms.Comparison.CONCURRENT
-        baseline = self._evidence(self._rollout.baseline, window.baseline_since, self._until)
+        baseline = self._evidence(self.rollout.baseline, window.baseline_since, self.matured_before)
         return baseline, candidate, arms.Comparison.BEFORE_AFTER
 
     def _evidence(self, version: str, since: float, until: float, *, any_calibration: bool = False) -> _Evidence:
         key = (version, since, until, any_calibration)
         if key not in self._read:
-            version_id = _version_id(self._connection, self._rollout, version)
-            calibration_id = "" if any_calibration else self._rollout.calibration_id
+            version_id = _version_id(self.connection, self.rollout, version)
+            calibration_id = "" if any_calibration else self.rollout.calibration_id
             where = {"version_id": version_id, "calibration_id": calibration_id, "any_calibration": any_calibration}
-            evidence = _Evidence(self._connection, {**where, "since": max(since, 0.0), "until": until})
-            is_panel = self._rollout.environment == PROBES_ENVIRONMENT
-            self._read[key] = evidence if version_id is None else evidence.read(self._memory, is_panel=is_panel)
+            evidence = _Evidence(self.connection, {**where, "since": max(since, 0.0), "until": until})
+            is_panel = self.rollout.environment == PROBES_ENVIRONMENT
+            self._read[key] = evidence if version_id is None else evidence.read(self.memory, is_panel=is_panel)
         return self._read[key]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 
 from msgspec import Struct
 
@@ -49,29 +50,27 @@ class Slot(Struct, gc=False):
         return OUTCOMES[None if self.label is None else self.label.success]
 
 
+@dataclass
 class Joining:
     """
     The counts that one batch adds, event by event.
 
-    Args:
+    Attributes:
         slots: What the ledger has of the trace ids of the batch; a `defaultdict`, which adds those it has not.
         deltas: Takes the counts.
         labels: Decides which label values may be used.
         outcomes: Which of several verdicts on a trace counts.
     """
 
-    def __init__(
-        self, slots: dict[str, Slot], deltas: CounterDeltas, labels: Admission, outcomes: OutcomeSettings
-    ) -> None:
-        self._slots = slots
-        self._deltas = deltas
-        self._labels = labels
-        self._outcomes = outcomes
-        self._places: dict[tuple[str, str, str, str, str], tuple[CounterDelta, Counter[str]]] = {}
+    slots: dict[str, Slot]
+    deltas: CounterDeltas
+    labels: Admission
+    outcomes: OutcomeSettings
+    _places: dict[tuple[str, str, str, str, str], tuple[CounterDelta, Counter[str]]] = field(default_factory=dict)
 
     def is_counted(self, trace_id: str) -> bool:
         """Whether the trace is a request already."""
-        slot = self._slots.get(trace_id)
+        slot = self.slots.get(trace_id)
         return slot is not None and slot.delta is not None
 
     def add(self, event: TaggedTrace | OutcomeEvent) -> None:
@@ -80,12 +79,12 @@ class Joining:
             self.add_trace(event)
         else:
             self._add_outcome(event.run_id if self.is_counted(event.run_id) else event.trace_id, event.outcome)
-            self._deltas.count(CounterName.UNKNOWN_FIELDS, by=event.unknown_fields)
+            self.deltas.count(CounterName.UNKNOWN_FIELDS, by=event.unknown_fields)
 
     def add_trace(self, tagged: TaggedTrace) -> None:
         """Count a trace once; one that is there already may still bring a newer outcome."""
         trace = tagged.trace
-        slot = self._slots[trace.trace_id]
+        slot = self.slots[trace.trace_id]
         # A copy speaks for its own service only: who may send for one may not judge the runs of another.
         if slot.delta is None or slot.delta.version[0] in {trace.service, OTHER}:
             # First, so that of the verdicts that come with a new trace only the label is counted.
@@ -102,11 +101,11 @@ class Joining:
         else:
             slot.delta.duplicates += 1
         if trace.unknown_fields:
-            self._deltas.count(CounterName.UNKNOWN_FIELDS, by=trace.unknown_fields)
+            self.deltas.count(CounterName.UNKNOWN_FIELDS, by=trace.unknown_fields)
 
     def count_horizons(self) -> None:
         """Count each request that is new, or has another outcome than it had, among those of its length."""
-        for slot in self._slots.values():
+        for slot in self.slots.values():
             if slot.delta is not None and slot.horizon:
                 slot.delta.horizons[slot.horizon, slot.outcome] += 1
                 if slot.cell is not None:  # it counted there already
@@ -131,11 +130,11 @@ class Joining:
             elif counted_before:
                 self._revise(tagged)
         became = "joined" if new else "late" if assembled.tagged else "non_agent"
-        self._deltas.count(CounterName.SPANS, detail=became, by=assembled.span_count - counted_before)
+        self.deltas.count(CounterName.SPANS, detail=became, by=assembled.span_count - counted_before)
 
     def _hand_over(self, trace_id: str, run: Trace) -> None:
         """Give *run* the verdicts on its spans, which came under the id of the whole trace."""
-        whole = self._slots[trace_id]
+        whole = self.slots[trace_id]
         for outcome in (each for each in whole.standing if each.observation in run.span_ids):
             self._add_outcome(run.trace_id, outcome)
             whole.label = None
@@ -145,30 +144,30 @@ class Joining:
         """Let what the run says of itself by now replace what it said when it was counted."""
         trace_id = tagged.trace.trace_id
         own = {outcome.source for outcome in tagged.outcomes} & {STATUS, BUDGET}
-        of_others = [each for each in self._slots[trace_id].standing if each.source not in own]
+        of_others = [each for each in self.slots[trace_id].standing if each.source not in own]
         self._set_standing(trace_id, standing((*of_others, *tagged.outcomes)))
 
     def _count_unresolved(self, trace: Trace, slot: Slot) -> None:
         version = (trace.service, trace.environment, UNRESOLVED)
         # Names of models are bounded as those of capabilities are.
-        requested = self._labels.capability(version, trace.requested_model or "none")
+        requested = self.labels.capability(version, trace.requested_model or "none")
         asked_for = (trace.service, trace.environment, requested)
-        self._deltas.count(CounterName.VERSIONS_UNRESOLVED, asked_for, detail=slot.outcome)
+        self.deltas.count(CounterName.VERSIONS_UNRESOLVED, asked_for, detail=slot.outcome)
 
     def _add_outcome(self, trace_id: str, outcome: Outcome) -> None:
         """Add *outcome* to the verdicts on a trace; count a first label, or a revision of it."""
-        slot = self._slots[trace_id]
+        slot = self.slots[trace_id]
         self._set_standing(trace_id, standing((*slot.standing, outcome)) if slot.standing else (outcome,))
 
     def _set_standing(self, trace_id: str, now_standing: tuple[Outcome, ...]) -> None:
-        slot = self._slots[trace_id]
+        slot = self.slots[trace_id]
         if now_standing == slot.standing:
             return
-        previous, label = slot.label, resolve(now_standing, self._outcomes)
+        previous, label = slot.label, resolve(now_standing, self.outcomes)
         if label is None and previous is not None:
             return  # what was counted stays
         slot.standing, slot.label, slot.has_new_outcome = now_standing, label, True
-        slot.said = what_was_said(now_standing, self._outcomes)
+        slot.said = what_was_said(now_standing, self.outcomes)
         if slot.delta is None or label is None:
             return  # counted when the trace comes, or when somebody who is believed speaks
         if previous is None:
@@ -187,19 +186,19 @@ class Joining:
             self._count_failure_class(delta, label)
 
     def _count_failure_class(self, delta: CounterDelta, label: Outcome) -> None:
-        name = self._labels.failure_class(delta.version, label.failure_class or "unknown")
+        name = self.labels.failure_class(delta.version, label.failure_class or "unknown")
         delta.failure_classes[name] = delta.failure_classes.get(name, 0) + 1
 
     def _place(self, trace: Trace, tier: str) -> CounterDelta:
         """Where *trace* counts; each of its labels that is over a cap counts as dropped."""
-        labels = self._labels
+        labels = self.labels
         key = (trace.service, trace.environment, trace.model_version, trace.request.capability, tier)
         place = self._places.get(key)
         if place is None:
             before = labels.dropped.copy()
             version = labels.version(trace.service, trace.environment, trace.model_version)
             capability = labels.capability(version, trace.request.capability)
-            place = self._places[key] = self._deltas.of(version, str(tier), capability), labels.dropped - before
+            place = self._places[key] = self.deltas.of(version, str(tier), capability), labels.dropped - before
         elif place[1]:
             labels.dropped.update(place[1])
         return place[0]

@@ -126,6 +126,7 @@ class Admitted:
             self.add(*(("service", "", scope) if label == "model_version" else of_class))
 
 
+@dataclass
 class Admission:
     """
     Decides, inside one transaction, under which label values a request is counted.
@@ -133,30 +134,25 @@ class Admission:
     What was admitted stays until it was not used for long (see `retention`). A name that is new makes the
     transaction wait for others that admit names, and see what they admitted: the caps hold for all replicas together.
 
-    Args:
+    Attributes:
         connection: Of the transaction.
         insert: The dialect's `insert`, which knows `on_conflict_do_update`.
         settings: How many values each label may have, and how many series all of them may make.
         admitted: What is remembered between transactions; nothing after a rollback took back what was admitted.
-
-    Attributes:
         dropped: How often a name was refused, by the cap that it was over.
     """
 
-    def __init__(
-        self, connection: sa.Connection, insert: DialectInsert, settings: LedgerSettings, admitted: Admitted
-    ) -> None:
-        self._connection = connection
-        self._insert = insert
-        self._settings = settings
-        self._admitted = admitted
-        self._is_fresh = False
-        self.dropped: Counter[str] = Counter()
+    connection: sa.Connection
+    insert: DialectInsert
+    settings: LedgerSettings
+    admitted: Admitted
+    dropped: Counter[str] = field(default_factory=Counter)
+    _is_fresh: bool = False
 
     def version(self, service: str, environment: str, model_version: str) -> VersionKey:
         """The version that a request is counted for: its own, `other` of its service, or `other` of all."""
-        pair, cap = f"{service} {environment}", self._settings.max_model_versions
-        if self._is_dropped("service", "", pair, cap=self._settings.max_services):
+        pair, cap = f"{service} {environment}", self.settings.max_model_versions
+        if self._is_dropped("service", "", pair, cap=self.settings.max_services):
             return OTHERS
         if not self._is_dropped("model_version", pair, model_version, cap=cap):
             return service, environment, model_version
@@ -164,11 +160,11 @@ class Admission:
 
     def capability(self, version: VersionKey, name: str) -> str:
         """The capability that a request of *version* is counted for."""
-        return self._class_of(version, "capability", name, cap=self._settings.max_capabilities)
+        return self._class_of(version, "capability", name, cap=self.settings.max_capabilities)
 
     def failure_class(self, version: VersionKey, name: str) -> str:
         """The failure class that a failure of *version* is counted for."""
-        return self._class_of(version, "failure_class", name, cap=self._settings.max_failure_classes)
+        return self._class_of(version, "failure_class", name, cap=self.settings.max_failure_classes)
 
     def _class_of(self, version: VersionKey, label: str, name: str, *, cap: int) -> str:
         if name == OTHER or version == OTHERS:
@@ -184,28 +180,28 @@ class Admission:
 
     def _refusal(self, label: str, scope: str, value: str, *, cap: int) -> str:
         """The cap that *value* is over; empty where it is admitted, before or now."""
-        admitted, more = self._admitted.values.get((label, scope), ()), SERIES_OF.get(label, 0)
+        admitted, more = self.admitted.values.get((label, scope), ()), SERIES_OF.get(label, 0)
         if value in admitted:
             return ""
         if len(admitted) >= cap:
             return label
-        if more and not has_room(self._admitted.series, _pair(scope), more, self._settings):
+        if more and not has_room(self.admitted.series, _pair(scope), more, self.settings):
             return "series"
         if not self._is_fresh:
             self._refresh()
             return self._refusal(label, scope, value, cap=cap)
         if label in SERIES_OF:  # which say what the others are
-            self._connection.execute(self._insert(label_value), {"label": label, "scope": scope, "value": value})
-        self._admitted.add(label, scope, value)
+            self.connection.execute(self.insert(label_value), {"label": label, "scope": scope, "value": value})
+        self.admitted.add(label, scope, value)
         return ""
 
     def _refresh(self) -> None:
         """Wait for whoever admits names now, then learn what was admitted since this process last looked."""
-        row = self._insert(label_value).values(_LOCK)
+        row = self.insert(label_value).values(_LOCK)
         lock = row.on_conflict_do_update(index_elements=list(_LOCK), set_={"value": row.excluded.value})
-        self._connection.execute(lock)
-        rows = self._connection.execute(sa.select(label_value).where(label_value.c.label.in_(SERIES_OF)))
+        self.connection.execute(lock)
+        rows = self.connection.execute(sa.select(label_value).where(label_value.c.label.in_(SERIES_OF)))
         for label, scope, value in readable("label_value", rows, lambda row: tuple(map(text, row))):
-            if value not in self._admitted.values.get((label, scope), ()):
-                self._admitted.add(label, scope, value)
+            if value not in self.admitted.values.get((label, scope), ()):
+                self.admitted.add(label, scope, value)
         self._is_fresh = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 import structlog
@@ -25,25 +25,23 @@ MOST_CASES = 1_000
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True)
 class RolloutControl:
     """
     Starts and ends rollouts on request, and shows their cases; safe for use by several threads.
 
-    Args:
+    Attributes:
         ledger: Where rollouts are kept.
         policy: Gives the policy in force, which decides what the established version is.
         now: Gives the time, Unix seconds.
         links: Where traces are looked at.
     """
 
-    def __init__(
-        self, ledger: SqlLedger, *, policy: Callable[[], Policy], now: Callable[[], float], links: TraceLinks
-    ) -> None:
-        self._ledger = ledger
-        self._policy = policy
-        self._now = now
-        self._lock = Lock()  # a ledger in memory has one connection for all threads
-        self.links = links
+    ledger: SqlLedger
+    policy: Callable[[], Policy]
+    now: Callable[[], float]
+    links: TraceLinks
+    _lock: Lock = field(default_factory=Lock)  # a ledger in memory has one connection for all threads
 
     def start(self, request: RolloutRequest) -> RolloutRecord:
         """
@@ -53,13 +51,13 @@ class RolloutControl:
             UsageError: it cannot be, and why.
         """
         with self._lock:
-            rollouts = [record.rollout for record in self._ledger.rollouts()]
-            rollout = requested_rollout(request, self._ledger.activity(), rollouts, self._policy(), now=self._now())
+            rollouts = [record.rollout for record in self.ledger.rollouts()]
+            rollout = requested_rollout(request, self.ledger.activity(), rollouts, self.policy(), now=self.now())
             if rollout not in rollouts:
                 self._end_replaced(request, rollouts)
-                in_force = record_in_force(self._ledger.calibrations())
+                in_force = record_in_force(self.ledger.calibrations())
                 rollout = replace(rollout, calibration_id="" if in_force is None else in_force.calibration_id)
-                if not self._ledger.announce_rollout(rollout):
+                if not self.ledger.announce_rollout(rollout):
                     told = "The ledger holds as many services or model versions as it may name"
                     raise UsageError(f"{told}; raise ledger.max_services or ledger.max_model_versions.")
                 _log.info("rollout.announced", rollout_id=rollout.rollout_id, service=rollout.service)
@@ -72,8 +70,7 @@ class RolloutControl:
                 self._end(rollout, EndReason.REPLACED)
 
     def _end(self, rollout: Rollout, reason: str) -> None:
-        ended_at = max(self._now(), rollout.started_at)
-        self._ledger.end_rollout(rollout.rollout_id, ended_at=ended_at, reason=reason)
+        self.ledger.end_rollout(rollout.rollout_id, ended_at=max(self.now(), rollout.started_at), reason=reason)
         _log.info("rollout.ended", rollout_id=rollout.rollout_id, reason=reason)
 
     def end(self, rollout_id: str, *, reason: str) -> RolloutRecord:
@@ -101,7 +98,7 @@ class RolloutControl:
         """
         with self._lock:
             record = self._find(rollout_id)
-            return record, self._ledger.cases(record.rollout, limit=min(limit, MOST_CASES), capability=capability)
+            return record, self.ledger.cases(record.rollout, limit=min(limit, MOST_CASES), capability=capability)
 
     def next_labels(self, rollout_id: str, *, count: int, budget: int, seed: int) -> tuple[RolloutRecord, LabelPlan]:
         """
@@ -111,19 +108,19 @@ class RolloutControl:
             RolloutUnknown: there is none of that id.
         """
         with self._lock:
-            record, rollouts = self._find(rollout_id), [each.rollout for each in self._ledger.rollouts()]
-            window = evidence_window(record.rollout, rollouts, self._policy(), decided=record.is_decided_side_by_side)
-            with self._ledger.arms(record.rollout, matured_before=self._now()) as arms:
+            record, rollouts = self._find(rollout_id), [each.rollout for each in self.ledger.rollouts()]
+            window = evidence_window(record.rollout, rollouts, self.policy(), decided=record.is_decided_side_by_side)
+            with self.ledger.arms(record.rollout, matured_before=self.now()) as arms:
                 served = arms.served(window, seed=seed)
         return record, plan_labels(served, count=count, budget=budget, seed=seed)
 
     def evidence(self, rollout_id: str) -> Sequence[Evidence]:
         """What was found at the looks at a rollout, oldest first; nothing where there is no such rollout."""
         with self._lock:
-            return self._ledger.evidence(rollout_id)
+            return self.ledger.evidence(rollout_id)
 
     def _find(self, rollout_id: str) -> RolloutRecord:
-        for record in self._ledger.rollouts():
+        for record in self.ledger.rollouts():
             if record.rollout.rollout_id == rollout_id:
                 return record
         raise RolloutUnknown(f"There is no rollout {rollout_id}; `cliffwatch rollouts list` shows them all.")
