@@ -162,7 +162,7 @@ def _costs(outcomes: Outcomes, *, repeats: int) -> list[Row]:
     if calibration is None:
         raise ValueError("a history has labels")
     requests = [
-        indicators(label.features, label.features.item)
+        indicators(label.features, label.features.item, {})
         | {
             f"version={label.model_version}": 1.0,
             f"version|capability={label.model_version}|{label.features.capability}": 1.0,

@@ -12,6 +12,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
@@ -108,19 +109,18 @@ class FrozenDifficulty:
         """What is known of the difficulty of a request with *features*."""
         find, prior = self.weights.get, self.prior
         item = self._item(features)
-        mean, variance, *_ = find("capability=" + features.capability) or prior["capability"]
-        mean += self.bias
+        parts: list[FrozenWeight | Belief] = [find("capability=" + features.capability) or prior["capability"]]
         if features.tool_set is not None:
-            weight = find("tools=" + features.tool_set) or prior["tools"]
-            mean, variance = mean + weight.mean, variance + weight.variance
+            parts.append(find("tools=" + features.tool_set) or prior["tools"])
         if features.prompt_family is not None:
-            weight = find("prompt=" + features.prompt_family) or prior["prompt"]
-            mean, variance = mean + weight.mean, variance + weight.variance
-        weight = item or prior["item"]
-        mean, variance = mean + weight.mean, variance + weight.variance
+            parts.append(find("prompt=" + features.prompt_family) or prior["prompt"])
+        parts.append(item or prior["item"])
         if features.attributes:
-            belief = self._attributes(features)
-            mean, variance = mean + belief.mean, variance + belief.variance
+            parts.append(self._attributes(features))
+        mean, variance = self.bias, 0.0
+        for part in parts:
+            mean += part.mean
+            variance += part.variance
         if item is None:
             return Estimate(mean, variance, is_known=False, unsolved_by=0, versions=0)
         versions = item.versions
@@ -207,10 +207,9 @@ class Calibration:
     def likeliest_tier(self, estimate: Estimate) -> Tier:
         """Tier by *estimate* alone, whether or not tiers may be trusted; `untiered` where it is too wide."""
         scale = math.sqrt(2.0 * estimate.variance) or _SMALLEST_DEVIATION
-        below_medium = 0.5 * math.erfc((estimate.logit - self.cuts.medium) / scale)
-        below_hard = 0.5 * math.erfc((estimate.logit - self.cuts.hard) / scale)
-        below_frontier = 0.5 * math.erfc((estimate.logit - self.cuts.frontier) / scale)
-        probability = (below_medium, below_hard - below_medium, below_frontier - below_hard, 1.0 - below_frontier)
+        cuts = (self.cuts.medium, self.cuts.hard, self.cuts.frontier)
+        below = (0.0, *(0.5 * math.erfc((estimate.logit - cut) / scale) for cut in cuts), 1.0)
+        probability = [upper - lower for lower, upper in pairwise(below)]
         largest = max(probability)
         if largest < self.min_tag_probability and not estimate.is_known:
             return Tier.UNTIERED

@@ -92,9 +92,7 @@ def _family(text: str) -> str:
     return hash_of(_template(text))
 
 
-def indicators(
-    features: RequestFeatures, item: str | None = None, scales: Mapping[str, Scale] | None = None
-) -> dict[str, float]:
+def indicators(features: RequestFeatures, item: str | None, scales: Mapping[str, Scale]) -> dict[str, float]:
     """
     What the estimator sees of a request: feature name to value, the group before the first ``=``.
 
@@ -103,7 +101,7 @@ def indicators(
         item: What the request is known as, where it comes again.
         scales: Mean and deviation per numeric attribute; numbers without one are left out.
 
-    >>> indicators(RequestFeatures(capability="sql"), item="probe-17")
+    >>> indicators(RequestFeatures(capability="sql"), item="probe-17", scales={})
     {'capability=sql': 1.0, 'item=probe-17': 1.0}
     """
     x = {f"capability={features.capability}": 1.0}
@@ -113,7 +111,7 @@ def indicators(
     for name, value in features.attributes.items():
         if isinstance(value, str):
             x[f"attribute={name}={value}"] = 1.0
-        elif scales is not None and name in scales:
+        elif name in scales:
             x[f"number={name}"] = scales[name].standardise(value)
     return x
 

@@ -137,13 +137,12 @@ def on_traffic(trust: Trust, *, known: int, requests: int, settings: DifficultyS
     if share < settings.min_known_share_tiers:
         probes = max(1, round((settings.min_known_share_tiers - share) * requests))
         reasons.append(f"Only {100 * share:.0f} % of the live requests are known: replay {probes} more as probes.")
-    hard_rate_reasons = _hard_rate_reasons(trust.versions, share, requests, settings)
     return replace(
         trust,
         is_trusted=not reasons,
         reasons=tuple(reasons),
         known_share=share,
-        hard_rate_reasons=tuple(hard_rate_reasons),
+        hard_rate_reasons=tuple(_hard_rate_reasons(trust.versions, share, requests, settings)),
     )
 
 
@@ -332,8 +331,7 @@ def find_drift(calibration: Calibration, labels: Iterable[LabelledRequest]) -> D
     if findings:
         return Drift(True, f"The calibration drifts: {', and '.join(findings)}.", mean, anchors, ratio)
     if mean is None and ratio is None:
-        sentence = f"Drift is not known: {len(usable)} live labels, {MIN_LABELS} needed."
-        return Drift(None, sentence, None, anchors, None)
+        return Drift(None, f"Drift is not known: {len(usable)} live labels, {MIN_LABELS} needed.", None, anchors, None)
     return Drift(False, "Live labels say what the calibration says.", mean, anchors, ratio)
 
 
