@@ -127,8 +127,7 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
     with closing(KafkaReader(kafka)) as reader:
         for topic in there:
             say(f"Looking at records of {topic}")
-            found = sample(topic, reader.last(topic, records), rules)
-            yield from judge_samples([found], now=clock.time())
+            yield from judge_samples([sample(topic, reader.last(topic, records), rules)], now=clock.time())
             ends |= reader.offset_ranges(reader.partitions(topic))
     yield from judge_group(group, None if facts is None else facts.next_offsets or {}, ends)
 
@@ -144,16 +143,15 @@ def _not_asked(why: str, areas: Sequence[str] = ("topics", "formats", "clocks", 
 
 
 def _ledger_facts(url: str) -> tuple[LedgerFacts | None, list[Finding]]:
+    schema = Check("ledger", "schema")
     if is_missing(url):
-        return None, [Check("ledger", "schema").skipped("It does not exist yet; `cliffwatch run` creates it.")]
+        return None, [schema.skipped("It does not exist yet; `cliffwatch run` creates it.")]
     try:
         facts = inspect_ledger(url, WallClock())
     except LedgerUnavailable as away:
         return None, [Check("ledger", "answer").unreachable(str(away), "Check ledger.url, and that its database runs.")]
     except LedgerInvalid as wrong:
-        return None, [
-            Check("ledger", "schema").problem(str(wrong), "Check ledger.url, or restore a backup of the ledger.")
-        ]
+        return None, [schema.problem(str(wrong), "Check ledger.url, or restore a backup of the ledger.")]
     return facts, list(ledger_checks.judge_ledger(facts))
 
 

@@ -146,8 +146,8 @@ def _chosen(looked_at: Sequence[Sample], asked_for: Sequence[str], config: Confi
 def _confirmed(found: Sequence[Sample], look: Callable[[Sequence[str]], Sequence[Sample]]) -> Sequence[Sample]:
     """*found*, or what a person rather wants to read, of all that is there."""
     by_name = {each.topic: each for each in found}
-    typed = _ask("Topics, separated by commas", ",".join(by_name))
-    names = [name.strip() for name in typed.split(",") if name.strip()]
+    typed = _ask("Topics, separated by commas", ",".join(by_name)).split(",")
+    names = [name.strip() for name in typed if name.strip()]
     if others := [name for name in names if name not in by_name]:
         by_name |= {each.topic: each for each in look(others)}
     return [by_name[name] for name in names] or found

@@ -116,8 +116,7 @@ def run(
     began = clock.monotonic()
     asking = waiting(f"Asking {counted(len(probes), 'probe')}", every_seconds=_PLAIN_SECONDS)
     with opened_journal(path, labels) as journal, asking as said:
-        limit = Limit(max_cost, max_probe_cost)
-        whole = Run(ask, grade, success_field, labels, journal, clock, stop, limit, parallel)
+        whole = Run(ask, grade, success_field, labels, journal, clock, stop, Limit(max_cost, max_probe_cost), parallel)
         progress = whole.of(probes, lambda now: said(run_line(now, clock.monotonic() - began)))
     if to_kafka:  # everything: what was sent before counts once
         events = [(json.loads(line)["trace_id"], line) for line in path.read_bytes().splitlines()]

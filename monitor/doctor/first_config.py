@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from monitor.config.model import Config
@@ -19,9 +18,7 @@ _HEAD = (
 _VERSIONS_SHOWN = 4
 
 
-def first_config(
-    bootstrap_servers: str, samples: Sequence[Sample], ledger_url: str, kafka: Mapping[str, str] = MappingProxyType({})
-) -> str:
+def first_config(bootstrap_servers: str, samples: Sequence[Sample], ledger_url: str, kafka: Mapping[str, str]) -> str:
     """
     The commented file.
 

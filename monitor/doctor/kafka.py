@@ -139,8 +139,7 @@ def _clock(clocks: Check, producer: str, dated: Sequence[Dated]) -> Iterator[Fin
         elif early and off is early:
             yield clocks.warning(f"{found}.", "Set the clocks of the agents by NTP.")
         elif len(late) == len(dated) and by < -_EVENT_LAG_SECONDS:
-            advice = "Look for a queue before Kafka, unless this is a back-fill."
-            yield clocks.warning(f"{found}.", advice)
+            yield clocks.warning(f"{found}.", "Look for a queue before Kafka, unless this is a back-fill.")
 
 
 def _time_zone(by: float, off: Sequence[Dated]) -> str:

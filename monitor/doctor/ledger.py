@@ -89,8 +89,7 @@ def _delays(labels: LabelFlow, policy: Policy) -> Iterator[Finding]:
 
 def judge_versions(activity: Sequence[VersionActivity]) -> Iterator[Finding]:
     """Whether versions are pinned."""
-    served = [each for each in activity if each.environment != REFERENCE_ENVIRONMENT]
-    names = {each.model_version for each in served}
+    names = {each.model_version for each in activity if each.environment != REFERENCE_ENVIRONMENT}
     floating, aliases = sorted(filter(is_floating_alias, names)), Check("versions", "aliases")
     if floating:
         yield aliases.warning(

@@ -80,9 +80,7 @@ def require_label(runs: Sequence[Run], name: str | None, option: str) -> None:
         raise UsageError(f"No case has {name} ({option}), a number or a short text; check the name.")
 
 
-def tiers_by_label(
-    runs: Sequence[Run], column: str | None = None, meanings: Mapping[str, Tier] | None = None
-) -> Tiering | None:
+def tiers_by_label(runs: Sequence[Run], column: str | None, meanings: Mapping[str, Tier]) -> Tiering | None:
     """
     The tiers that the suite's labels say; None where no case has a label. Of two runs, the last has the word.
 
@@ -97,7 +95,7 @@ def tiers_by_label(
     if column is None:
         return None
     labels = {key: _label(case, column) for key, case in cases.items()}
-    tiers = {**_WORDS, **(meanings or {})}
+    tiers = {**_WORDS, **meanings}
     by_label = {label: Grade(tiers.get((label or "").casefold(), Tier.UNTIERED)) for label in set(labels.values())}
     grades = {key: by_label[label] for key, label in labels.items()}
     notes = tuple(_notes(labels, grades))

@@ -238,8 +238,7 @@ class KafkaSource:
 
     def _give_up(self, blocked: BlockedPartition) -> Poll:
         offset_range = self._offset_ranges([blocked.partition])[blocked.partition]
-        probe = partial(problem_at, self._settings, blocked.partition)
-        end = first_readable(blocked.offset, offset_range.end, probe)
+        end = first_readable(blocked.offset, offset_range.end, partial(problem_at, self._settings, blocked.partition))
         return Poll(records=(blocked.skipped(end),), next_offsets={blocked.partition: end})
 
     def _read_on(self, partitions: Iterable[TopicPartition]) -> None:

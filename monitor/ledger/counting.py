@@ -77,8 +77,7 @@ class CounterDelta:
         yield (CounterName.STEPS, *for_tier, ""), sum(steps)
         yield (CounterName.TOKENS, *for_tier, "input"), sum([usage.input_tokens or 0 for usage in usages])
         yield (CounterName.TOKENS, *for_tier, "output"), sum([usage.output_tokens or 0 for usage in usages])
-        costs = [round(usage.cost_usd * 1e9) for usage in usages if usage.cost_usd]
-        for part, amount in _split(costs, 10**9):
+        for part, amount in _split([round(usage.cost_usd * 1e9) for usage in usages if usage.cost_usd], 10**9):
             yield (CounterName.COST_NANODOLLARS, *for_tier, part), amount
         yield (CounterName.TOOL_CALLS, *for_tier, ""), sum([trace.tool_calls or 0 for trace in traces])
         yield (CounterName.BUDGET_EXCEEDED, *for_tier, ""), sum([tagged.is_over_budget for tagged in self.traces])

@@ -158,8 +158,7 @@ class PendingSpanRows:
     ) -> Sequence[PendingSpans]:
         columns = pending_trace.c
         traces = sa.select(columns.trace_id, columns.span_count).where(IS_PENDING, which)
-        in_order = traces.order_by(columns.last_received_at, columns.trace_id).limit(max_spans)
-        rows = connection.execute(in_order).all()
+        rows = connection.execute(traces.order_by(columns.last_received_at, columns.trace_id).limit(max_spans)).all()
         due = list(readable("waiting_trace", rows, lambda row: (TraceId(text(row[0])), whole(row[1]))))
         totals = accumulate(n for _, n in due)
         # The first whatever it has.

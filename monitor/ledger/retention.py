@@ -79,8 +79,7 @@ class Retention(Transactions):
         with self._reading() as connection:
             for subject, before in _cutoffs(self._settings, now=now).items():
                 for rows, _ in self._old(connection, subject, before):
-                    counted = sa.select(sa.func.count()).select_from(rows.subquery())
-                    due[subject] += connection.scalar(counted) or 0
+                    due[subject] += connection.scalar(sa.select(sa.func.count()).select_from(rows.subquery())) or 0
         return [Pruned(subject, due[subject]) for subject in PruneSubject]
 
     def names(self) -> Sequence[PlacedName]:

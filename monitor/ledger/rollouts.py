@@ -39,10 +39,9 @@ class RolloutStore(Transactions):
 
         def read(row: Any) -> RolloutRecord:
             rollout, judged = _rollout(row), [] if row.verdict is None else [row]
-            verdicts = readable("rollout", judged, lambda row: _VERDICT.validate_json(row.verdict))
             return RolloutRecord(
                 rollout=rollout,
-                verdict=next(verdicts, None),
+                verdict=next(readable("rollout", judged, lambda row: _VERDICT.validate_json(row.verdict)), None),
                 changes=[(change.at, change.state) for change in changes if change.rollout_id == row.id],
                 floors=floors_in_force(seen, rollout),
             )

@@ -55,8 +55,7 @@ class StratumWriter:
             _move(moves, cell, 1)
         self._apply(connection, moves)
         versions = {cell.key.model_version_id for cell in before}
-        is_empty = stratum.c.model_version_id.in_(versions), stratum.c.requests == 0
-        connection.execute(sa.delete(stratum).where(*is_empty))
+        connection.execute(sa.delete(stratum).where(stratum.c.model_version_id.in_(versions), stratum.c.requests == 0))
 
     def _apply(self, connection: sa.Connection, moves: Mapping[Key, list[float]]) -> None:
         for version_id, hour in {key[:2] for key in moves}:

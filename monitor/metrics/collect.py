@@ -91,10 +91,6 @@ def _detail(key: CounterKey) -> Labels:
     return (key.detail,)
 
 
-def _nothing(_: CounterKey) -> Labels:
-    return ()
-
-
 @dataclass(frozen=True, slots=True)
 class _Projection:
     """
@@ -131,8 +127,8 @@ _PROJECTIONS = (
     _Projection(CounterName.DEAD_LETTERS, "dead_letters_total", _detail, from_start=[(each,) for each in DropReason]),
     _Projection(CounterName.IGNORED, "ignored_total", _detail, from_start=[(each,) for each in Ignored]),
     _Projection(CounterName.SERIES_DROPPED, "series_dropped_total", _detail, from_start=[(each,) for each in CAPS]),
-    _Projection(CounterName.DUPLICATES, "duplicate_records_total", _nothing, from_start=[()]),
-    _Projection(CounterName.UNKNOWN_FIELDS, "unknown_fields_total", _nothing, from_start=[()]),
+    _Projection(CounterName.DUPLICATES, "duplicate_records_total", lambda _: (), from_start=[()]),
+    _Projection(CounterName.UNKNOWN_FIELDS, "unknown_fields_total", lambda _: (), from_start=[()]),
 )
 
 
@@ -228,8 +224,7 @@ def _capabilities(labels: Labels, verdict: Verdict) -> Rows:
         yield from _rates("rollout_capability_failure_ratio", compared, (*labels, capability))
     for capability, compared in verdict.capabilities.items():
         yield from _rates("rollout_class_failure_ratio", compared, (*labels, capability))
-        is_regressed = capability in verdict.regressed_capabilities
-        yield "rollout_capability_regressed", is_regressed, (*labels, capability)
+        yield "rollout_capability_regressed", capability in verdict.regressed_capabilities, (*labels, capability)
 
 
 def _shares(labels: Labels, verdict: Verdict) -> Rows:
@@ -284,7 +279,7 @@ def _hard_failures(verdict: Verdict, arm: ArmName) -> int | None:
 
 
 def _arms(comparison: TierComparison) -> Iterator[tuple[ArmName, FailureRate]]:
-    return iter(((ArmName.BASELINE, comparison.baseline), (ArmName.CANDIDATE, comparison.candidate)))
+    return zip(ArmName, (comparison.baseline, comparison.candidate), strict=True)
 
 
 def _rates(name: str, compared: TierComparison, labels: Labels, *after_arm: str) -> Rows:

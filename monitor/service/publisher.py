@@ -72,13 +72,12 @@ class Publisher:
 
     def _publish(self) -> None:
         status = self.status
-        is_ready = self._is_loaded and status.turned_at is not None and not _problem(status)
         self._snapshots.current = replace(
             self._view,
             now=self._clock.time(),
             exemplars=self._exemplars,
             loop=status,
-            is_ready=is_ready,
+            is_ready=self._is_loaded and status.turned_at is not None and not _problem(status),
             health=_health(status),
         )
 

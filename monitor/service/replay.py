@@ -70,8 +70,7 @@ class Replay:
         for is_last_chance in (False, True):  # answered calls first: they tell the versions of the others
             left = iter(sorted(self._open_traces, key=lambda trace_id: (self._open_traces[trace_id], trace_id)))
             while some := list(islice(left, _TRACES_PER_ASSEMBLY)):
-                pending = self.stages.ledger.spans_of(some)
-                self._service.assemble(pending, now=inf, is_last_chance=is_last_chance)
+                self._service.assemble(self.stages.ledger.spans_of(some), now=inf, is_last_chance=is_last_chance)
         self._open_traces.clear()
 
 

@@ -75,6 +75,6 @@ def pairs_of(outcomes: Iterable[tuple[Tier, int, int, int]]) -> list[Pair]:
             before.append(an_attempt(case_id, passed=bool(passed_before), tier=tier.value))
             after.append(an_attempt(case_id, passed=bool(passed_after), tier=tier.value))
     pairing = pair_runs(runs_of(before)[""], runs_of(after)[""])
-    tiering = tiers_by_label([pairing.baseline, pairing.candidate])
+    tiering = tiers_by_label([pairing.baseline, pairing.candidate], None, {})
     assert tiering is not None
     return list(tiering.tiered(pairing.pairs))

@@ -23,7 +23,7 @@ def a_run(outcomes: Iterable[tuple[str, int, int]]) -> Run:
 
 def audited(baseline: Run, candidate: Run) -> Audit:
     pairing = pair_runs(baseline, candidate)
-    tiering = tiers_by_label([baseline, candidate]) or without_tiers()
+    tiering = tiers_by_label([baseline, candidate], None, {}) or without_tiers()
     return audit(pairing, compare(tiering.tiered(pairing.pairs), confidence=0.95), min_hard_failures=30)
 
 

@@ -38,7 +38,7 @@ def judged(seed: int, *, gain: float = 0.0, audited: float = AUDITED) -> list[At
 
 def paired_of(before: Sequence[Attempt], after: Sequence[Attempt]) -> tuple[Pairing, TierOf]:
     pairing = pair_runs(runs_of(before)[""], runs_of(after)[""])
-    tiering = tiers_by_label([pairing.baseline, pairing.candidate])
+    tiering = tiers_by_label([pairing.baseline, pairing.candidate], None, {})
     assert tiering is not None
     return pairing, tiering.tier_of
 
@@ -235,7 +235,7 @@ def test_a_share_has_bounds_where_the_checks_leave_room_for_no_failure_at_all() 
         for passing in (18, 16)
     ]
     pairing, _ = paired_of(*runs)
-    tiering = tiers_by_label([pairing.baseline, pairing.candidate])
+    tiering = tiers_by_label([pairing.baseline, pairing.candidate], None, {})
     assert tiering is not None
     found, labelling = corrected(pairing, tiering.tier_of, error_rate=0.05)
     share = measure_share(tiering.tiered(found.pairs), confidence=0.95)

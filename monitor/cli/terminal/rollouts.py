@@ -92,16 +92,14 @@ def _rates(verdict: Verdict) -> Table:
 def _rates_row(name: str, comparison: TierComparison) -> Sequence[str]:
     cells = []
     for arm in (comparison.baseline, comparison.candidate):
-        rate = UNKNOWN if arm.rate is None else percent(arm.rate.estimate)
-        cells += [f"{arm.failures:,}/{arm.requests:,}", rate]
+        cells += [f"{arm.failures:,}/{arm.requests:,}", UNKNOWN if arm.rate is None else percent(arm.rate.estimate)]
     return (name, *cells, *_change(comparison.change))
 
 
 def share_table(share: ShareComparison, parts: Decomposition | None) -> Table:
     """The hard tier's share of failures in both arms, its change, and what makes up the change."""
-    reached = f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}"
     rows = (
-        ("", reached, ""),
+        ("", f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}", ""),
         ("change", *_change(share.change)),
         ("  that a uniform gain would give", signed(share.expected_change), ""),
         ("  excess over it", *_change(share.excess)),
@@ -240,8 +238,7 @@ def print_backtest(console: Console, said: Mapping[str, Sequence[RolloutRecord]]
         # A version that was rolled back may have come again: its last rollout counts.
         last = {policy: record for policy, records in said.items() for record in records if _key(record.rollout) == key}
         rows = ((each, *(_said(last[each]) if each in last else ("no rollout", "", "", ""))) for each in said)
-        table = columns("policy", "verdict", "said at", "requests", "before", rows=rows)
-        console.print(Padding(table, (0, 0, 1, 2)))
+        console.print(Padding(columns("policy", "verdict", "said at", "requests", "before", rows=rows), (0, 0, 1, 2)))
 
 
 def _case(rollout: Rollout, case: Case, links: TraceLinks) -> str:
