@@ -95,8 +95,10 @@ def _learn(review: Reviewer, exclude: Sequence[str]) -> Draft:
     with reading_progress("learn", total=review.history_labels()) as advance:
         draft = review.draft(now=WallClock().time(), new_versions=exclude, progress=advance)
     if draft is None:
-        told = "There is no labelled request of a past or other model to learn from"
-        raise MonitorError(f"{told}: give files whose traces have outcomes, of versions that are not live now.")
+        raise MonitorError(
+            "There is no labelled request of a past or other model to learn from: "
+            "give files whose traces have outcomes, of versions that are not live now."
+        )
     return draft
 
 
@@ -233,8 +235,10 @@ def _kept(ledger: SqlLedger, record: CalibrationRecord) -> KeptCalibration:
 def _put_in_force(config: Config, ledger: SqlLedger, record: CalibrationRecord, *, force: bool) -> KeptCalibration:
     review = reviewer_of(config, ledger)
     if not force and (held := _holding(review)):
-        told = f"A rollout under way ({held}) uses the calibration in force for both arms"
-        raise RolloutUnderWay(f"{told}; wait for its end, or use --force to judge both arms by another one.")
+        raise RolloutUnderWay(
+            f"A rollout under way ({held}) uses the calibration in force for both arms; wait for its end, "
+            "or use --force to judge both arms by another one."
+        )
     calibration = _kept(ledger, record).calibration
     review.put_in_force(calibration, history_labels=review.history_labels(), now=WallClock().time())
     return _kept(ledger, _found(ledger, record.calibration_id))

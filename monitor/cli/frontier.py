@@ -64,8 +64,9 @@ def frontier(
         else:
             calibration = reviewer_of(config, opened).calibration_in_force()
             if calibration is None:
-                advice = "run `cliffwatch calibrate` on the panel's outcomes."
-                raise UsageError(f"No calibration says which probes are hard; {advice}")
+                raise UsageError(
+                    "No calibration says which probes are hard; run `cliffwatch calibrate` on the panel's outcomes."
+                )
             tiers = {(each.capability, each.item): calibration.tag(each).tier for each, _ in opened.asked()}
             counts = panel_counts(opened.probe_results(), lambda *probe: tiers[probe])
     print_result(shared.output, class_frontiers(counts, uses, min_requests=min_requests), print_frontier)

@@ -118,11 +118,15 @@ def existing_ledger(
     named = ledger_url(config.ledger, url)
     schema = SchemaVersion(None, None) if is_missing(named) else schema_version(named)
     if schema.found is None:  # to open it would make the tables, in an empty file or in the database of somebody else
-        told = f"There is no ledger at {printable_url(named)}, seen from {Path.cwd()}"
-        raise DependencyUnreachable(f"{told}; name it with --ledger or --config.file, or start `cliffwatch run` first.")
+        raise DependencyUnreachable(
+            f"There is no ledger at {printable_url(named)}, seen from {Path.cwd()}; name it with --ledger or "
+            "--config.file, or start `cliffwatch run` first."
+        )
     if of_this_version and not schema.is_current:
-        told = f"The ledger has schema {schema.found}, this version works with {schema.wanted}"
-        raise LedgerInvalid(f"{told}; run `cliffwatch ledger migrate`, or the version that wrote it.")
+        raise LedgerInvalid(
+            f"The ledger has schema {schema.found}, this version works with {schema.wanted}; "
+            "run `cliffwatch ledger migrate`, or the version that wrote it."
+        )
     return opened_ledger(config, named)
 
 

@@ -299,11 +299,15 @@ class EvalReport:
 def _nothing_in_common(pairing: Pairing) -> str:
     unpaired = pairing.unpaired
     if unpaired.changed:
-        told = f"All {len(unpaired.changed):,} common cases ask another question in the candidate"
-        return f"{told}, so nothing can be compared; run both versions on the same suite."
+        return (
+            f"All {len(unpaired.changed):,} common cases ask another question in the candidate, so nothing can be "
+            "compared; run both versions on the same suite."
+        )
     before, after = (some_of(keys) or "none" for keys in (unpaired.baseline_only, unpaired.candidate_only))
-    told = f"No case is in both runs: the baseline has {before}, the candidate {after}; name the column that"
-    return f"{told} identifies a case (--column case=NAME), or run both versions on the same suite."
+    return (
+        f"No case is in both runs: the baseline has {before}, the candidate {after}; name the column that identifies a "
+        "case (--column case=NAME), or run both versions on the same suite."
+    )
 
 
 def _fallen(comparison: Comparison) -> Sequence[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -176,7 +175,7 @@ def ledger_errors() -> Iterator[None]:
 
 
 @contextmanager
-def reading(engine: sa.Engine, options: Mapping[str, Any] = MappingProxyType({})) -> Iterator[sa.Connection]:
+def reading(engine: sa.Engine, **options: Any) -> Iterator[sa.Connection]:
     """A transaction that only reads: one that began IMMEDIATE would wait for the writer, and the writer for it."""
     with ledger_errors(), engine.connect() as plain:
         connection = plain.execution_options(cliffwatch_read_only=True, **options)

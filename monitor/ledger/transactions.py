@@ -56,4 +56,4 @@ class Transactions:
 
     def _reading_one_state(self) -> AbstractContextManager[sa.Connection]:
         """As `_reading`, for statements that must not see what was written between them."""
-        return reading(self._engine, self._dialect.one_state)
+        return reading(self._engine, **self._dialect.one_state)

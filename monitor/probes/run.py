@@ -291,8 +291,10 @@ class Run:
             return
         self._keep(native, progress, broken=broken)
         if cost_usd is None and self.limit.total_usd is not None and not self.limit.set_aside(self.journal):
-            told = "An answer does not say what it cost (usage.cost_usd), so --max-cost cannot hold"
-            raise UsageError(f"{told}: let the agent say it, or set --max-probe-cost.")
+            raise UsageError(
+                "An answer does not say what it cost (usage.cost_usd), so --max-cost cannot hold: "
+                "let the agent say it, or set --max-probe-cost."
+            )
         self.journal.pay(number, cost_usd)
         progress.spent_usd = self.journal.spent_usd
 
@@ -322,8 +324,10 @@ class Run:
                 progress.count(each.get("outcome"))
             self._held.clear()
         elif len(self._held) == min(_MOST_BROKEN + self.parallel, progress.probes):
-            told = f"None of the first {len(self._held)} answers can be used, and none was kept; the last: {broken}."
-            raise MonitorError(f"{told} Try the agent by hand, then run the same command again.")
+            raise MonitorError(
+                f"None of the first {len(self._held)} answers can be used, and none was kept; the last: {broken}. "
+                "Try the agent by hand, then run the same command again."
+            )
 
 
 def _grade(answer: Answer) -> Json | None:

@@ -60,8 +60,10 @@ def read_archive(name: str, content: bytes, options: Options) -> ResultFile:
         names = archive.namelist()
         heads = [member for member in (_HEADER, _START) if member in names]
         if not heads:
-            told = f"{name} is an archive, but not a log of Inspect AI; unpack it and name its folder, or save"
-            raise ResultFileInvalid(f"{told} a spreadsheet as CSV.")
+            raise ResultFileInvalid(
+                f"{name} is an archive, but not a log of Inspect AI; unpack it and name its folder, or save a "
+                "spreadsheet as CSV."
+            )
         journal = sorted(each for each in names if each.startswith(_JOURNAL))
         header = read_json(_member(name, archive, heads[0]) or b"{}")
         parts = [_SUMMARIES] if _SUMMARIES in names else journal

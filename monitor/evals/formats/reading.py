@@ -324,8 +324,10 @@ class AttemptReader:
             self._unclear.update(VALUES["mark"])
         unclear = ", ".join(f'"{shortened(word, LONGEST_NAME)}"' for word, _ in self._unclear.most_common(_SHOWN))
         if unclear and len(self._told) < len({True, False}):  # what is not understood may be the other word
-            told = f"{self._name}: {self._outcome} holds {unclear}, which does not say what passed; name another column"
-            raise ChoiceMissing(f"{told} with --column passed=NAME or --metric NAME, or write pass and fail.")
+            raise ChoiceMissing(
+                f"{self._name}: {self._outcome} holds {unclear}, which does not say what passed; name another column "
+                "with --column passed=NAME or --metric NAME, or write pass and fail."
+            )
         if unclear:
             yield f"{self._unclear.total():,} outcomes are neither pass nor fail ({unclear}) and count as unscored."
         if self._unclear_checks:
@@ -333,8 +335,10 @@ class AttemptReader:
         low, high = self._lowest, self._highest
         is_graded = self._between and high < 1.0
         if self._options.pass_at is None and low <= high and (low < 0.0 or high > 1.0 or is_graded):
-            told = f"{self._name} has scores from {low:g} to {high:g}; say which is the lowest that passes, such as"
-            raise ChoiceMissing(f"{told} --pass-at {0.25 * low + 0.75 * high:.4g}.")
+            raise ChoiceMissing(
+                f"{self._name} has scores from {low:g} to {high:g}; say which is the lowest that passes, such as "
+                f"--pass-at {0.25 * low + 0.75 * high:.4g}."
+            )
         if self._between:
             yield f"{self._between:,} scores lie between 0 and 1; those of at least {self._pass_at:g} pass (--pass-at)."
 
