@@ -20,7 +20,7 @@ from monitor.evals.comparison import Rates, pass_rate, worth
 from monitor.evals.formats.reading import text_of
 from monitor.evals.report import EvalReport
 from monitor.rollout.verdict import Interval
-from monitor.rollout.wording import counted, percent, points, points_of, some_of
+from monitor.rollout.wording import capitalised, counted, percent, points, points_of, some_of
 
 _Name = Annotated[str, AfterValidator(text_of)]
 """A name as the readers of results write it."""
@@ -229,7 +229,7 @@ class _Checker:
             return self._undecided(name, _no_case(what, told), floor.tier)
         is_bound = floor.by == "lower_bound"
         reached, at_worst = ((each.lower if is_bound else each.estimate) for each in (rate, worst))
-        told = f"{_first_upper(what)} passes {percent(rate.estimate)} of {counted(len(cases), 'case')}"
+        told = f"{capitalised(what)} passes {percent(rate.estimate)} of {counted(len(cases), 'case')}"
         told += f", at least {percent(rate.lower)}" * is_bound
         unscored = sum(case.unscored > 0 for case in cases) if self._counts_unscored else 0
         told += f", {unscored:,} of them without a score and counted as failed" * bool(unscored)
@@ -297,7 +297,7 @@ class _Checker:
             return self._undecided(name, _no_case(words, "ran on both"), of[0])
         (before, after), at_worst = _mean_rates(pairs), _mean_rates(self._within(self._worst, *of))
         lost, lost_at_worst = before - after, at_worst[0] - at_worst[1]
-        told = f"{_first_upper(words)} passes {percent(before)} → {percent(after)}, {points(-lost)}"
+        told = f"{capitalised(words)} passes {percent(before)} → {percent(after)}, {points(-lost)}"
         doubt = lost <= most + _ROUNDING < lost_at_worst
         told += f", but {points(-lost_at_worst)} if what has no score failed" * doubt
         told += f"; the limit is {points(-most)}."
@@ -345,7 +345,3 @@ def _words(tier: str | None, capability: str | None) -> str:
 
 def _no_case(words: str, told: str) -> str:
     return f"No case of {words} {told}.".replace(" of the whole suite", "")
-
-
-def _first_upper(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}"

@@ -13,7 +13,7 @@ from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings
 from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeErrors, TierComparison, Verdict, VerdictState
-from monitor.rollout.wording import percent, points, with_bounds
+from monitor.rollout.wording import capitalised, percent, points, with_bounds
 
 _FAIL = {TierGroup.ALL: "fail", TierGroup.EASIER: "fail", TierGroup.HARD: "fails"}
 _NAMED_CLASSES = 4
@@ -43,7 +43,7 @@ def _headlines(verdict: Verdict, findings: Findings, measurement: Measurement, p
         case VerdictState.REGRESSION:
             for group in findings.risen:
                 rise = _told(measurement.changes[group])
-                yield f"{_capitalised(GROUP_NAMES[group])} {_FAIL[group]} more often: {rise}."
+                yield f"{capitalised(GROUP_NAMES[group])} {_FAIL[group]} more often: {rise}."
             yield from (_risen_class(name, measurement) for name in findings.risen_capabilities)
             yield from (_broken_floor(check) for check in findings.broken_floors)
         case VerdictState.CLIFF if share is not None:
@@ -128,7 +128,7 @@ def _broken_floor(check: FloorCheck) -> str:
     agreed = f" agreed by {floor.agreed_by}" * bool(floor.agreed_by) + f" on {floor.agreed_on}" * bool(floor.agreed_on)
     verb = "passes" if floor.tier is TierGroup.HARD else "pass"
     passes = "" if rate is None else f" {verb} {percent(rate.estimate)} ({percent(rate.upper)} at most),"
-    return f"{_capitalised(floor_name(floor))}{passes} below the floor of {percent(floor.pass_rate)}{agreed}."
+    return f"{capitalised(floor_name(floor))}{passes} below the floor of {percent(floor.pass_rate)}{agreed}."
 
 
 def _ruled_out(measurement: Measurement, policy: Policy) -> str:
@@ -137,7 +137,7 @@ def _ruled_out(measurement: Measurement, policy: Policy) -> str:
         for group, margin in margins(measurement, policy)
         if (change := measurement.changes[group]) is not None
     ]
-    return _capitalised("; ".join(parts))
+    return capitalised("; ".join(parts))
 
 
 def _at_most(change: Interval, margin: float) -> str:
@@ -172,7 +172,7 @@ def _evidence(measurement: Measurement, findings: Findings) -> Iterator[str]:
     if (share := measurement.share) is not None:
         parts.append(f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)} of failures are hard")
     if told := "; ".join(part for part in parts if part):
-        yield f"{_capitalised(told)}."
+        yield f"{capitalised(told)}."
     if (causes := measurement.decomposition) is not None:
         yield (
             f"Of the raw change of the share, {points(causes.traffic_mix)} are traffic mix, "
@@ -230,7 +230,3 @@ def _outages(measurement: Measurement) -> Iterator[str]:
             when = f"in {len(hours)} hours" if len(hours) > 1 else "in one hour"
             failures = f"{round(sum(hours.values())):,} of the {arm}'s failures"
             yield f"{failures} came {when} in which it alone failed nearly everything, as in an outage: {what}."
-
-
-def _capitalised(words: str) -> str:
-    return words[:1].upper() + words[1:]

@@ -118,6 +118,11 @@ def some_of(things: Sequence[object], shown: int = 3) -> str:
     return names + (f" and {more:,} more" if more > 0 else "")
 
 
+def capitalised(words: str) -> str:
+    """*words* as a sentence begins; unlike `str.capitalize`, the rest stays as it is."""
+    return words[:1].upper() + words[1:]
+
+
 def probability(p_value: float) -> str:
     """
     A p-value.
