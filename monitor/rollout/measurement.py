@@ -31,6 +31,12 @@ _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
 Factors = tuple[float, float]
 
+MIN_EASIER_FAILURES = 10
+"""Failures of the easier tiers that each arm needs before `cliff`..."""
+
+MISSED = 3.0
+"""... but if so many times as many were due at the baseline's rate, the candidate may lack them: that is its gain."""
+
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
 _FEIGNED_SHARE = 0.005  # what noisy tags feign under a uniform gain, however many requests come
 _LEAST_BELIEVED = 0.75  # part of all labels that counts as it is, without correction
@@ -174,8 +180,7 @@ class Measurement:
     def least(self, group: TierGroup) -> tuple[float, float]:
         """Independent failures and passes of *group* in the arm that has fewer: what `left_behind` rests on."""
         chosen, effect = self._of(_TIERS_OF[group]), np.array(self.design[group])
-        failures = self.matched.failures[:, chosen].sum(axis=1) / effect
-        requests = self.matched.requests[:, chosen].sum(axis=1) / effect
+        requests, failures = (each[:, chosen].sum(axis=1) / effect for each in self._of_same_mix)
         return float(failures.min()), float((requests - failures).min())
 
     @property
@@ -412,7 +417,8 @@ class Measurement:
         Labelled requests and failures by arm and row, as tests of `cliff` take them.
 
         Once it is sure that the candidate gets other requests, its failures are those that it would have with the
-        baseline's mix: of what may be, the fewest hard ones and the most easier ones.
+        baseline's mix: of what may be, the fewest hard ones and the most easier ones. A candidate with fewer easier
+        failures than a test needs has as many all the same, which says less of a gain: without one, no odds are known.
         """
         requests, failures = self.matched.requests, self.matched.failures.copy()
         for group, choose in ((TierGroup.HARD, min), (TierGroup.EASIER, max)) if self.is_surely_mixed else ():
@@ -421,6 +427,9 @@ class Measurement:
             if mix is not None and pair is not None and pair[1].failures:
                 part = max(pair[0].rate + choose(mix.changes), 0.0) / pair[1].rate
                 failures[1, rows] = np.minimum(failures[1, rows] * part, requests[1, rows])
+        easier = self._of(EASIER_TIERS)
+        lacking = max(MIN_EASIER_FAILURES - failures[1, easier].sum(), 0.0) / max(requests[1, easier].sum(), 1.0)
+        failures[1, easier] = np.minimum(failures[1, easier] + lacking * requests[1, easier], requests[1, easier])
         return requests, failures
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:

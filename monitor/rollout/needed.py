@@ -88,15 +88,14 @@ def too_small(cohort: Cohort, policy: Policy, *, needed: int, seconds: float) ->
         needed: Labelled requests of the candidate that are still needed.
         seconds: How long the candidate has served.
     """
-    new, both = cohort.candidate.requests, cohort.candidate.requests + cohort.baseline.requests
-    labelled = cohort.candidate.labelled
+    labelled, new = cohort.candidate.labelled, cohort.candidate.requests
     if cohort.comparison is not Comparison.CONCURRENT or not labelled or not needed or seconds <= 0:
         return None
     per_day = labelled / seconds * _DAY
     days = needed / per_day
     if days <= policy.ramp_seconds / _DAY:
         return None
-    share = new / both
+    share = new / (new + cohort.baseline.requests)
     enough = share * days / _SOON_DAYS
     remedy = (
         f"At {100 * enough:.2g} % they take {_SOON_DAYS:.0f}."

@@ -8,17 +8,14 @@ from dataclasses import dataclass, replace
 from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck
 from monitor.rollout.labelling import ALL_LABELLED, FAILURE
-from monitor.rollout.measurement import Measurement
+from monitor.rollout.measurement import MIN_EASIER_FAILURES, MISSED, Measurement
 from monitor.rollout.needed import expected_at, is_beyond_baseline, is_contradicted, is_ruled_out, margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import TierComparison, VerdictState, class_scope
 from monitor.rollout.wording import percent, points_of
 
-MIN_EASIER_FAILURES = 10
-"""Failures of the easier tiers that each arm needs before `cliff`."""
-
 _MIN_INDEPENDENT = 0.5
-"""Part of them that has to be independent: the bounds allow for the rest already."""
+"""Part of the easier failures that has to be independent: the bounds allow for the rest already."""
 
 
 _FEWEST_INDEPENDENT, _FEWEST_CLUSTERS = 100.0, 20.0
@@ -93,14 +90,15 @@ def _counts(capability: str, measurement: Measurement, policy: Policy) -> bool:
 
 
 def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
-    easier = measurement.easier_tiers
     if not measurement.is_left_behind:
         return False
     if measurement.earlier is not None and measurement.earlier.state is VerdictState.CLIFF:
         return True
+    before, after = measurement.easier_tiers.baseline, measurement.easier_tiers.candidate
+    due = before.failures * after.requests / max(before.requests, 1)
     has_enough = (
         min(measurement.least(TierGroup.HARD)) >= policy.min_hard_failures
-        and min(easier.baseline.failures, easier.candidate.failures) >= MIN_EASIER_FAILURES
+        and min(before.failures, max(after.failures, due / MISSED)) >= MIN_EASIER_FAILURES
         and measurement.least(TierGroup.EASIER)[0] >= _MIN_INDEPENDENT * MIN_EASIER_FAILURES
     )
     if not has_enough or any(measurement.coverage_gaps.values()) or measurement.labels.one_sided:

@@ -341,8 +341,7 @@ class Reviewer:
                 class_tiers=class_tiers,
             ).climb()
         window = tracker.probes_window(rollout, rollouts)
-        is_learnt = read.view.tiers_by is TiersBy.LEARNT
-        probes = self._probes(rollout, calibration, window, now) if is_learnt else None
+        probes = self._probes(rollout, calibration, window, now) if read.view.tiers_by is TiersBy.LEARNT else None
         verdict = judge(read.cohort, read.calibration, self.policy, floors=held_to, previous=last, probes=probes)
         waits = delay if maturity > self.policy.judged_after() else None
         late = [f"Younger requests are not counted yet: {delay_words(waits)}."] if waits else []

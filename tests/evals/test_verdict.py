@@ -121,6 +121,14 @@ def test_the_seed_arithmetic_is_a_cliff(capsys: pytest.CaptureFixture[str]) -> N
     assert (0.588, 0.753) == (round(result["share"]["baseline"], 3), round(result["share"]["candidate"], 3))
 
 
+@pytest.mark.parametrize(("failed", "verdict"), [(30, "cliff"), (29, "ok")])
+def test_easier_cases_that_fail_no_more_leave_the_hard_tier_behind(failed: int, verdict: str, judged: Any) -> None:
+    """A suite whose easier cases all pass now has no failures of them, which is what was gained."""
+    easier = [("easy", "1", "1", 600), ("easy", "0", "1", failed)]
+
+    assert verdict == judged([*easier, ("hard", "1", "1", 150), ("hard", "0", "0", 60)])["verdict"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", ["error", "timeout", "cancelled", "", "gone", "context limit"])
 def test_what_has_no_score_is_never_ok(lost: str, judged: Any) -> None:

@@ -92,6 +92,7 @@ def test_just_enough_evidence_of_a_cliff_is_enough() -> None:
         {"independent": {TierGroup.HARD: (30.0, 30.0), TierGroup.EASIER: (4.9, 800.0)}},
         {"easier_tiers": compared(900, 900, failures=(9, 10))},
         {"easier_tiers": compared(900, 900, failures=(10, 9))},
+        {"easier_tiers": compared(900, 900, failures=(29, 0))},
         {"coverage_gaps": {TierGroup.ALL: 0.0, TierGroup.EASIER: 0.001, TierGroup.HARD: 0.0}},
         {"shift": SimpleNamespace(change=POLICY.share_jump - 1e-9)},
         {"shift": None},
@@ -105,6 +106,7 @@ def test_just_enough_evidence_of_a_cliff_is_enough() -> None:
         "too few independent failures of the easier tiers",
         "too few easier failures of the baseline",
         "too few easier failures of the candidate",
+        "none of the candidate, and the baseline has few",
         "a gap in the labels",
         "a smaller jump",
         "no jump that is known",
@@ -115,6 +117,11 @@ def test_just_enough_evidence_of_a_cliff_is_enough() -> None:
 def test_a_hair_less_is_no_cliff(parts: dict[str, Any]) -> None:
     """Each condition alone keeps the verdict from being a cliff."""
     assert VerdictState.OK == replace(found(**parts), obstacles=()).state
+
+
+def test_easier_tiers_that_fail_no_more_are_no_lack_of_evidence() -> None:
+    """Thirty failures were due at the baseline's rate, so a candidate without one gained there."""
+    assert VerdictState.CLIFF == found(easier_tiers=compared(900, 900, failures=(30, 0))).state
 
 
 def test_a_cliff_stays_while_the_hard_tier_is_left_behind() -> None:

@@ -83,6 +83,18 @@ def test_a_hard_tier_left_behind_needs_less_to_be_a_regression(easier: tuple[int
     assert state is a_verdict(an_arm((*easier, 672, 0))).state
 
 
+@pytest.mark.parametrize("tiers_by", [TiersBy.DECLARED, TiersBy.LEARNT])
+@pytest.mark.parametrize(("easier", "hard", "state"), [(300, 600, "cliff"), (300, 40, "ok"), (9, 600, "ok")])
+def test_a_candidate_whose_easier_tiers_fail_no_more_leaves_the_hard_tier_behind(
+    easier: int, hard: int, state: str, tiers_by: TiersBy
+) -> None:
+    """No odds ratio is known of an arm without a failure: `cliff` was said of a nearly perfect one alone."""
+    baseline, candidate = an_arm((easier // 3, easier - easier // 3, 600, 0)), an_arm((0, 0, hard, 0))
+    cohort = Cohort(baseline, candidate, "known-tiers", tiers_by)
+
+    assert state == judge(cohort, known_tiers(), Policy(), previous=None).state
+
+
 def test_learnt_tiers_are_tested_by_the_excess_and_declared_ones_by_odds() -> None:
     """Noisy tags dilute odds ratios; where nothing is doubtful, these need no curve of a uniform gain."""
     learnt = a_verdict(an_arm(CLIFF))
