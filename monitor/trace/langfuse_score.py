@@ -18,8 +18,7 @@ _LONGEST_NAME = 256
 def evaluations_of(document: Any) -> list[Evaluation] | None:
     """Evaluations in *document*, in order; None where it is nothing that Langfuse writes of scores."""
     if isinstance(document, dict):
-        several = next((document[key] for key in ("batch", "data") if isinstance(document.get(key), list)), None)
-        document = [document] if several is None else several
+        document = next((document[key] for key in ("batch", "data") if isinstance(document.get(key), list)), [document])
     if not isinstance(document, list):
         return None
     scores = [score for part in document if (score := _score(part)) is not None]
@@ -66,8 +65,7 @@ def _trace_id(score: Mapping[str, Any]) -> TraceId:
 
 def _instant(score: Mapping[str, Any]) -> float | None:
     for name in ("updatedAt", "timestamp", "createdAt"):
-        text = score.get(name)
-        if isinstance(text, str):
+        if isinstance(text := score.get(name), str):
             with suppress(ValueError, OverflowError):
                 at = datetime.fromisoformat(text)
                 # Without a zone it is UTC, wherever this machine stands.

@@ -361,6 +361,27 @@ class TestRun:
 
         assert [(False, "ValueError"), (True, None)] == [(end.success, end.failure_class) for end in ends if end]
 
+    def test_agent_that_ends_without_a_word_of_an_answer_has_no_outcome(self) -> None:
+        """Where a task is cancelled, Python's spans say what was asked and no more; a tool that ran is an answer."""
+        asked = {"response_model": None, "request_model": "m", "started_at": STARTED_AT + 0.2}
+        tool = a_tool_call("c", started_at=STARTED_AT + 0.5)
+        silent = [
+            built(a_span(), a_call("a", **asked)),
+            built(a_span(input_tokens=10), a_call("b"), a_call("a", **asked)),
+            built(a_span(text="Book a table")),
+        ]
+        told = [
+            built(a_span(error=False), a_call("a", **asked)),
+            built(a_span(answered=True), a_call("a", **asked)),
+            built(a_span(), a_call("a", **asked | {"output_tokens": 4, "input_tokens": 9})),
+            built(a_span(), a_call("a", **asked), tool),
+            built(a_span(), tool),
+        ]
+
+        assert [None] * 3 == [run.outcome for run in silent]
+        assert [True] * 5 == [run.outcome.success for run in told if run.outcome]
+        assert {"m"} == {silent[0].model_version, told[0].model_version}
+
     def test_error_that_a_later_call_recovered_from_is_no_failure(self) -> None:
         """A fallback, a retry and a tool whose error the model was shown end well; so does an agent that answers."""
         later = a_call("z", started_at=STARTED_AT + 1.5)
