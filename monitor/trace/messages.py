@@ -96,9 +96,7 @@ def request_of(value: Any) -> Asked:
             return Asked(text, length)
         length -= 1
     unsaid = next((text for message in reversed(messages) if _role(message) is None and (text := _text(message))), None)
-    if unsaid is None:
-        return Asked(None, len(messages))
-    said = _printed_text(unsaid)
+    said = None if unsaid is None else _printed_text(unsaid)
     return Asked(unsaid if said is None else said, len(messages), is_plain=said is None)
 
 

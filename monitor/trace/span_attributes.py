@@ -99,10 +99,7 @@ class SpanAttributes(Struct, gc=False):
             self.families.setdefault(meaning.prefix, {})[meaning.rest] = value
             return
         kept = (meaning.rank, _unquoted(value) if meaning.is_quoted else value)
-        if meaning.fact in self.singles:
-            self.singles[meaning.fact].append(kept)
-        else:
-            self.singles[meaning.fact] = [kept]
+        self.singles.setdefault(meaning.fact, []).append(kept)
 
     def add_message(self, fact: Field, role: str, attributes: Mapping[str, Any]) -> None:
         """Keep a message that an event with these *attributes* holds."""
