@@ -489,6 +489,7 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     "user.id": ({"user.id": "u"}, _span("user_id"), "u"),
     "mlflow.trace.session": ({"mlflow.trace.session": '"c"'}, _span("conversation_id"), "c"),
     "llm.request.functions.N.*": ({"llm.request.functions.0.name": "book"}, _tool_names, ["book"]),
+    "gen_ai.request.functions.N.*": ({"gen_ai.request.functions.0.name": "book"}, _tool_names, ["book"]),
     "ai.prompt.tools": ({"ai.prompt.tools": ['{"type": "function", "name": "book"}']}, _tool_names, ["book"]),
     "mlflow.chat.tools": ({"mlflow.chat.tools": json.dumps([OPENAI_TOOL])}, _tool_names, ["book"]),
     "model_request_parameters": (
