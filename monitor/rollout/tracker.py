@@ -343,18 +343,22 @@ class _Watch:
         ]
         if successors:
             return max(successors, key=lambda successor: successor[:2])[2]
-        first = self._baseline(self._rollouts[0]) if self._rollouts else None
-        return first or self._deployments[0]
+        return (self._baseline(self._rollouts[0]) if self._rollouts else None) or self._deployments[0]
 
     def _has_taken_over(self, rollout: Rollout, at: float) -> bool:
-        """Whether the candidate has served more than the baseline: in the last day, else since it began."""
+        """
+        Whether the candidate has served more than the baseline: clearly so since *at*, when something new came beside
+        them; where hardly any of both has come since, in the day before, else since it began.
+        """
         baseline, candidate = self._baseline(rollout), self._candidate(rollout)
         if baseline is None or candidate is None:  # forgotten by the ledger: it has not served for long
             return candidate is not None
-        for since in (max(rollout.started_at, at - _DAY), rollout.started_at):
-            old, new = baseline.between(since, at), candidate.between(since, at)
+        begins = rollout.started_at
+        # Of two that shared the traffic evenly, the one that went is not what the new one is compared with.
+        for since, until, times in ((at, math.inf, _CLEARLY_MORE), (max(begins, at - _DAY), at, 1), (begins, at, 1)):
+            old, new = baseline.between(since, until), candidate.between(since, until)
             if old + new >= self._policy.candidate_min_requests:
-                return new > old
+                return new > times * old
         return False
 
     def _end_rolled_back(self, until: float) -> None:

@@ -153,6 +153,28 @@ def test_successor_is_compared_with_the_version_that_it_replaces() -> None:
     assert [("v1", "v2", 10.0, EndReason.SUPERSEDED)] == ended(events)
 
 
+@pytest.mark.parametrize(
+    ("canary_until", "ends"),
+    [
+        pytest.param(9.5, [("v1", "v2", 9.75, EndReason.ROLLED_BACK)], id="a hotfix takes the canary's place"),
+        pytest.param(10.0, [], id="a third version joins both"),
+    ],
+)
+def test_a_canary_of_half_the_traffic_has_not_taken_over_by_chance(
+    canary_until: float, ends: list[tuple[str, str, float, EndReason]]
+) -> None:
+    """It has served a few requests more than the version beside it, which goes on and stays the baseline."""
+    per_day = 110
+    seen = activity(
+        ("v1", 0, 10, 1000), ("v2", 9, canary_until, round((canary_until - 9) * per_day)), ("v2.1", 9.5, 10, 50)
+    )
+
+    events = find_rollouts(seen, [], POLICY, now=10 * DAY)
+
+    assert [("v1", "v2"), ("v1", "v2.1")] == [(each.baseline, each.candidate) for each in rollouts_after(events)]
+    assert ends == [(*pair, pytest.approx(at, abs=0.01), why) for *pair, at, why in ended(events)]
+
+
 def test_watch_ends_after_the_ramp_whenever_it_is_looked_at() -> None:
     """The end of a ramp is a time of its own, not the time of the look."""
     seen = activity(("v1", 0, 5, 1000), ("v2", 5, 99, 1000))
