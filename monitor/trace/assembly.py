@@ -135,12 +135,13 @@ def _waits_for(run: Run) -> str | None:
 
 def _broke_off(run: Run) -> bool:
     """
-    Whether an agent ended without a word of an answer or of an error.
+    Whether an agent ended without a word of an answer or of an error, though what was asked or offered was written.
 
-    Python's tracing writes nothing where a task is cancelled: the last call then tells what was asked and no more.
+    Python's tracing writes nothing where a task is cancelled. Where it never writes what was asked, nor the model that
+    answered or its tokens, no answer is what every run looks like.
     """
     head, last = run.head, max(run.model_calls, key=by_end, default=None)
-    is_asked = last is not None or head.text is not None or head.prompt_family is not None
+    is_asked = any(at is not None and (at.text is not None or at.prompt_family or at.tools) for at in (head, last))
     late = [at for at in run.ordered[1:] if at.kind is not _OTHER and (last is None or end_of(at) >= end_of(last))]
     told = (fact for at in late for fact in (at.error, at.answered, at.response_model, at.input_tokens, at.tool_name))
     return head.kind in AGENTS and is_asked and all(fact is None for fact in (head.error, head.answered, *told))

@@ -366,20 +366,21 @@ class TestRun:
         asked = {"response_model": None, "request_model": "m", "started_at": STARTED_AT + 0.2}
         tool = a_tool_call("c", started_at=STARTED_AT + 0.5)
         silent = [
-            built(a_span(), a_call("a", **asked)),
-            built(a_span(input_tokens=10), a_call("b"), a_call("a", **asked)),
+            built(a_span(), a_call("a", **asked | {"tools": ("book",)})),
+            built(a_span(text="Book a table", input_tokens=10), a_call("b"), a_call("a", **asked)),
             built(a_span(text="Book a table")),
         ]
         told = [
-            built(a_span(error=False), a_call("a", **asked)),
-            built(a_span(answered=True), a_call("a", **asked)),
-            built(a_span(), a_call("a", **asked | {"output_tokens": 4, "input_tokens": 9})),
-            built(a_span(), a_call("a", **asked), tool),
-            built(a_span(), tool),
+            built(a_span(), a_call("a", **asked)),  # as every run where neither questions nor answers are written
+            built(a_span(text="Book a table", error=False), a_call("a", **asked)),
+            built(a_span(text="Book a table", answered=True), a_call("a", **asked)),
+            built(a_span(text="Book a table"), a_call("a", **asked | {"output_tokens": 4, "input_tokens": 9})),
+            built(a_span(text="Book a table"), a_call("a", **asked), tool),
+            built(a_span(text="Book a table"), tool),
         ]
 
         assert [None] * 3 == [run.outcome for run in silent]
-        assert [True] * 5 == [run.outcome.success for run in told if run.outcome]
+        assert [True] * 6 == [run.outcome.success for run in told if run.outcome]
         assert {"m"} == {silent[0].model_version, told[0].model_version}
 
     def test_error_that_a_later_call_recovered_from_is_no_failure(self) -> None:
