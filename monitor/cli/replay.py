@@ -73,7 +73,6 @@ def replay(
         ledger (URL): Ledger to write to; by default, one in memory.
     """
     config = shared.config()
-    kept = ledger != IN_MEMORY_URL or serving.serve
     if bool(files) == bool(from_kafka):
         raise UsageError("Name files to replay, or topics with --from-kafka, and not both.")
     if files and (since is not None or until is not None):
@@ -86,7 +85,7 @@ def replay(
     else:
         opened = partial(file_replay, files=files or (), ledger_url=ledger)
     if policy:
-        if kept or "-" in (files or ()):
+        if ledger != IN_MEMORY_URL or serving.serve or "-" in (files or ()):
             raise UsageError("--policy reads the records once per policy: leave out --ledger, --serve and -.")
         backtest(policies(policy, config), config, opened, output)
         return

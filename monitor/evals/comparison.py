@@ -238,12 +238,11 @@ def measure_share(pairs: Sequence[Pair], *, confidence: float) -> ShareReport | 
     drawn = np.array([_draw(random, *part) for part in parts])  # by group, run, draw
     draws_before, draws_after = drawn[:, 0].T, drawn[:, 1].T
     shares_before, shares_after = suite.hard_shares(draws_before), suite.hard_shares(draws_after)
-    change = shares_after - shares_before
     excess = shares_after - suite.expected_shares(draws_before, draws_after)
     return ShareReport(
         baseline=_bounded(baseline, shares_before, confidence),
         candidate=_bounded(candidate, shares_after, confidence),
-        change=_bounded(candidate - baseline, change, confidence),
+        change=_bounded(candidate - baseline, shares_after - shares_before, confidence),
         expected_change=expected - baseline,
         excess=_bounded(candidate - expected, excess, confidence),
         decomposition=_decomposition(suite, before, after),

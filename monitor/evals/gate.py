@@ -268,9 +268,8 @@ class _Checker:
     def _within(self, cases: Iterable[_Counted], tier: str | None, capability: str | None) -> Sequence[_Counted]:
         """Those of *cases* in a tier, in a class, or all of them."""
         tiers = None if tier is None else HARD_TIER if tier == _HARD else {Tier(tier)}
-        tier_of = self._report.tiering.tier_of
         of_class = (case for case in cases if capability in {None, case.capability})
-        return [case for case in of_class if tiers is None or tier_of(case.key) in tiers]
+        return [case for case in of_class if tiers is None or self._report.tiering.tier_of(case.key) in tiers]
 
     def _newly_failing(self, scope: str, most: int) -> CheckedRule:
         of, words = _parts(scope), _words(*_parts(scope))

@@ -62,13 +62,12 @@ def read_content(name: str, content: bytes, options: Options) -> ResultFile:
     except RecursionError:
         raise ResultFileInvalid(f"{name} is nested too deeply, or contains itself; write it flat.") from None
     except UnicodeDecodeError:
-        note = "It is not UTF-8, so it was read as Windows-1252."
         try:
             result = read(name, text.decode("cp1252").encode(), options)
         except UnicodeDecodeError:
             told = f"{name} is not UTF-8 text; save it as UTF-8. What is read: {READ_FORMATS}."
             raise ResultFileInvalid(told) from None
-        return replace(result, notes=(*result.notes, note))
+        return replace(result, notes=(*result.notes, "It is not UTF-8, so it was read as Windows-1252."))
 
 
 def holds_results(head: bytes) -> bool | None:
