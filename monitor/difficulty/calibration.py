@@ -12,7 +12,6 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
@@ -207,9 +206,10 @@ class Calibration:
     def likeliest_tier(self, estimate: Estimate) -> Tier:
         """Tier by *estimate* alone, whether or not tiers may be trusted; `untiered` where it is too wide."""
         scale = math.sqrt(2.0 * estimate.variance) or _SMALLEST_DEVIATION
-        cuts = (self.cuts.medium, self.cuts.hard, self.cuts.frontier)
-        below = (0.0, *(0.5 * math.erfc((estimate.logit - cut) / scale) for cut in cuts), 1.0)
-        probability = [upper - lower for lower, upper in pairwise(below)]
+        below_medium = 0.5 * math.erfc((estimate.logit - self.cuts.medium) / scale)
+        below_hard = 0.5 * math.erfc((estimate.logit - self.cuts.hard) / scale)
+        below_frontier = 0.5 * math.erfc((estimate.logit - self.cuts.frontier) / scale)
+        probability = (below_medium, below_hard - below_medium, below_frontier - below_hard, 1.0 - below_frontier)
         largest = max(probability)
         if largest < self.min_tag_probability and not estimate.is_known:
             return Tier.UNTIERED
