@@ -99,7 +99,8 @@ def _of_tiers(comparison: Comparison, min_hard_failures: int) -> Iterator[BlindS
     cases = all_cases - untiered
     if not cases:
         told = f"No tier is known for any of {counted(all_cases, 'case')}: this report does not see a hard tier that "
-        yield BlindSpot(Blindness.TIERS_UNKNOWN, f"{told}is left behind.")
+        told += "is left behind."
+        yield BlindSpot(Blindness.TIERS_UNKNOWN, told)
         return
     yield from _of_hard_tier(comparison.hard_tier, cases, min_hard_failures)
     if Tier.FRONTIER not in tiers:
@@ -163,11 +164,13 @@ def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
         several = [case.key for case in cases if len(case.input_digests) > 1]
         if several:
             told = f"Ids of the {name} that stand for several questions: {len(several):,} ({some_of(several)}); give "
-            yield BlindSpot(Blindness.DUPLICATE_IDS, f"{told}each question its own.")
+            told += "each question its own."
+            yield BlindSpot(Blindness.DUPLICATE_IDS, told)
         repeated = sum(case.has_unnamed_repeats and len(case.input_digests) <= 1 for case in cases)
         if repeated:
             told = f"Ids that come more than once in the {name} without a repeat number, and count as repeats of one "
-            yield BlindSpot(Blindness.DUPLICATE_IDS, f"{told}case: {repeated:,}.")
+            told += f"case: {repeated:,}."
+            yield BlindSpot(Blindness.DUPLICATE_IDS, told)
         unscored = [case.key for case in cases if case.unscored]
         if unscored:
             reasons = sorted({case.unscored_because for case in cases if case.unscored and case.unscored_because})

@@ -67,8 +67,10 @@ def paired(before: Side, after: Side, read: ReadSide, options: Options) -> tuple
             columns = [None, *(name for name in found[0].case_columns[1:] if name in found[1].case_columns)]
         low, high = sorted(each.highest for each in found)
         if 0.0 < low <= 1.0 and high >= _OTHER_SCALE:
-            told = f"{before.path} and {after.path} have scores of up to {found[0].highest:g} and {found[1].highest:g}"
-            raise UsageError(f"{told}; write both on one scale, or as pass and fail.")
+            raise UsageError(
+                f"{before.path} and {after.path} have scores of up to {found[0].highest:g} and {found[1].highest:g}; "
+                "write both on one scale, or as pass and fail."
+            )
         tried.append(_pair(*found))
         if _names_cases(tried[-1][0]):
             return tried[-1]

@@ -77,8 +77,10 @@ class KafkaSource:
             DependencyUnreachable: naming the topics that do not.
         """
         if missing := self._missing_topics(self._consumer):
-            told = f"Kafka at {self._settings.bootstrap_servers} has no topic {' and no topic '.join(missing)}"
-            raise DependencyUnreachable(f"{told}; create it or take it out of kafka.topics.")
+            raise DependencyUnreachable(
+                f"Kafka at {self._settings.bootstrap_servers} has no topic {' and no topic '.join(missing)}; "
+                "create it or take it out of kafka.topics."
+            )
 
     def poll(self, timeout_seconds: float) -> Poll:
         self._keep_name()

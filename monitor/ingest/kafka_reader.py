@@ -331,8 +331,10 @@ class KafkaRangeSource(Source):
         has_room = [each for each, part in parts if before[each] < part.end and len(part.waiting) < _FULL]
         while self._reader.positions == before:
             if time.monotonic() > deadline:
-                told = f"Kafka at {self._settings.bootstrap_servers} gives no more records of the range"
-                raise DependencyUnreachable(f"{told}; check that every partition has a leader.")
+                raise DependencyUnreachable(
+                    f"Kafka at {self._settings.bootstrap_servers} gives no more records of the range; "
+                    "check that every partition has a leader."
+                )
             for record in self._reader.fetch(_SLICE_SECONDS, only=has_room, max_records=_FULL):
                 part = self._parts[record.position.topic_partition]
                 if record.position.offset < part.end:

@@ -121,8 +121,10 @@ def _check_names(request: RolloutRequest) -> None:
     for field in ("service", "environment", "baseline", "candidate"):
         name = getattr(request, field)
         if name is not None and clean_label(name) != name:
-            told = f"{field} cannot be used as a name: up to {MOST_LABEL_CHARACTERS} letters, digits and . _ : / @ + -"
-            raise UsageError(f"{told}, beginning with a letter or digit.")
+            raise UsageError(
+                f"{field} cannot be used as a name: up to {MOST_LABEL_CHARACTERS} letters, digits and . _ : / @ + -, "
+                "beginning with a letter or digit."
+            )
     if request.environment in TEACHING_ENVIRONMENTS:
         raise UsageError(f"environment {request.environment} serves no users, so it has no rollouts.")
 

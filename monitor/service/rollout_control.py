@@ -58,8 +58,10 @@ class RolloutControl:
                 in_force = record_in_force(self.ledger.calibrations())
                 rollout = replace(rollout, calibration_id="" if in_force is None else in_force.calibration_id)
                 if not self.ledger.announce_rollout(rollout):
-                    told = "The ledger holds as many services or model versions as it may name"
-                    raise UsageError(f"{told}; raise ledger.max_services or ledger.max_model_versions.")
+                    raise UsageError(
+                        "The ledger holds as many services or model versions as it may name; "
+                        "raise ledger.max_services or ledger.max_model_versions."
+                    )
                 _log.info("rollout.announced", rollout_id=rollout.rollout_id, service=rollout.service)
             return self._find(rollout.rollout_id)
 

@@ -44,8 +44,10 @@ def _affordable(hashed: object) -> object:
     if found is None:
         raise ValueError("is not a bcrypt hash; `htpasswd -nBC 10 USER` makes one")
     if int(found[1]) > _HIGHEST_BCRYPT_COST:
-        sentence = f"has a cost above {_HIGHEST_BCRYPT_COST}, so that a few wrong passwords would keep a core busy"
-        raise ValueError(f"{sentence}; `htpasswd -nBC 10 USER` makes another")
+        raise ValueError(
+            f"has a cost above {_HIGHEST_BCRYPT_COST}, so that a few wrong passwords would keep a core busy; "
+            "`htpasswd -nBC 10 USER` makes another"
+        )
     return hashed
 
 

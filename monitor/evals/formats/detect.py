@@ -189,8 +189,10 @@ def _lines(name: str, text: bytes) -> Iterator[Any]:
                 row = read_json(line)
             except ValueError as error:
                 line.decode()  # raises where the letters are the reason
-                told = f"{name} is neither one JSON document nor JSON lines: line {number} cannot be parsed ({error})"
-                raise ResultFileInvalid(f"{told}; write it again.") from error
+                raise ResultFileInvalid(
+                    f"{name} is neither one JSON document nor JSON lines: line {number} cannot be parsed ({error}); "
+                    "write it again."
+                ) from error
             if not isinstance(row, dict):
                 raise _unknown(name)
             yield row

@@ -34,8 +34,10 @@ def read_records(name: str, records: Iterable[bytes], options: Options) -> Resul
     traces, outcomes, unreadable = _decoded(records, settings)
     named = [trace for trace in traces if trace.request.request_id is not None]
     if not named:
-        told = f"{name} holds {len(traces):,} traces, but none has a request_id, so no case can be told from another"
-        raise ResultFileInvalid(f"{told}; give each request of the suite one.")
+        raise ResultFileInvalid(
+            f"{name} holds {len(traces):,} traces, but none has a request_id, so no case can be told from another; "
+            "give each request of the suite one."
+        )
     reader = AttemptReader(name, options)
     attempts = [
         _attempt(reader, trace, resolve([*implied_outcomes(trace, settings), *outcomes[trace.trace_id]], settings))
