@@ -347,19 +347,22 @@ class _Watch:
 
     def _has_taken_over(self, rollout: Rollout, at: float) -> bool:
         """
-        Whether the candidate has served more than the baseline: clearly so since *at*, when something new came beside
-        them; where hardly any of both has come since, in the day before, else since it began.
+        Whether the candidate has served more than the baseline: in the day before *at*, else since it began.
+
+        Of two that shared the traffic evenly until something new came beside them, the one that goes on.
         """
         baseline, candidate = self._baseline(rollout), self._candidate(rollout)
         if baseline is None or candidate is None:  # forgotten by the ledger: it has not served for long
             return candidate is not None
         begins = rollout.started_at
-        # Of two that shared the traffic evenly, the one that went is not what the new one is compared with.
-        for since, until, times in ((at, math.inf, _CLEARLY_MORE), (max(begins, at - _DAY), at, 1), (begins, at, 1)):
-            old, new = baseline.between(since, until), candidate.between(since, until)
-            if old + new >= self._policy.candidate_min_requests:
-                return new > times * old
-        return False
+        spells = ((max(begins, at - _DAY), at), (begins, at), (at, math.inf))
+        day, ever, since = ((baseline.between(*spell), candidate.between(*spell)) for spell in spells)
+        least = self._policy.candidate_min_requests
+        old, new = day if sum(day) >= least else ever
+        is_even = max(old, new) < _CLEARLY_MORE * min(old, new)
+        if is_even and sum(since) >= least:
+            return since[1] > _CLEARLY_MORE * since[0]
+        return old + new >= least and new > old
 
     def _end_rolled_back(self, until: float) -> None:
         for rollout in self._under_way():

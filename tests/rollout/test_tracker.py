@@ -175,6 +175,16 @@ def test_a_canary_of_half_the_traffic_has_not_taken_over_by_chance(
     assert ends == [(*pair, pytest.approx(at, abs=0.01), why) for *pair, at, why in ended(events)]
 
 
+def test_stragglers_of_the_old_version_leave_a_candidate_that_took_over_established() -> None:
+    """Its successor is compared with it, though it went at once and a few requests still reach the old version."""
+    seen = activity(("v1", 0, 5, 12_000), ("v1", 5, 30, 300), ("v2", 5, 20, 36_000), ("v3", 20, 30, 24_000))
+
+    events = find_rollouts(seen, [], POLICY, now=30 * DAY)
+
+    assert [("v1", "v2"), ("v2", "v3")] == [(each.baseline, each.candidate) for each in rollouts_after(events)]
+    assert [("v1", "v2", 20.0, EndReason.SUPERSEDED)] == ended(events)
+
+
 def test_watch_ends_after_the_ramp_whenever_it_is_looked_at() -> None:
     """The end of a ramp is a time of its own, not the time of the look."""
     seen = activity(("v1", 0, 5, 1000), ("v2", 5, 99, 1000))
