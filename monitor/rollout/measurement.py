@@ -42,6 +42,7 @@ _FEIGNED_SHARE = 0.005  # what noisy tags feign under a uniform gain, however ma
 _LEAST_BELIEVED = 0.75  # part of all labels that counts as it is, without correction
 _SURE, _LEAST_SURE = 2.0, 100  # times what chance explains, so that no look would see it by chance; labels of each arm
 _CHANCE = 2.0  # standard errors that chance may add to what rose side by side: more in 2.3 % of cases
+_UNBOUNDED = 100.0  # more than any share, and than any odds in logits
 _GAP_LEVEL = 0.005  # chance that chance alone passes for a difference of label coverage
 
 
@@ -161,14 +162,18 @@ class Measurement:
 
     def _non_uniform(self, name: str) -> verdict.Interval | None:
         """What a uniform gain does not explain, by the test of that *name*."""
-        told = self._odds if name == verdict.LEFT_BEHIND else self._tagged_excess
-        if (now := told(self.matched, *self._of_same_mix)) is None:
+        test = self._odds if name == verdict.LEFT_BEHIND else self._tagged_excess
+        requests, failures = self._of_same_mix
+        enough, beside = _with_enough(self.matched, requests, failures), self.beside
+        if (now := test(self.matched, requests, enough)) is None:
             return None
         shift = self._bounds.left_behind(*now) if name == verdict.LEFT_BEHIND else self._bounds.share(*now, largest=2.0)
-        beside = self.beside
-        if beside is not None and (shown := told(beside, beside.requests, beside.failures)) is not None:
+        if enough is not failures:  # how much more it gained is not known
+            shift = replace(shift, upper=_UNBOUNDED)
+        if beside is not None:
             # What moved since the candidate serves alone may come from the time.
-            shift = replace(shift, lower=min(shift.lower, shown[0] - _CHANCE * shown[1]))
+            shown = test(beside, beside.requests, _with_enough(beside, beside.requests, beside.failures))
+            shift = replace(shift, lower=min(shift.lower, 0.0 if shown is None else shown[0] - _CHANCE * shown[1]))
         return self.over_all_looks(name, shift)
 
     @property
@@ -178,9 +183,16 @@ class Measurement:
         return any(test is not None and test.lower > feigned for test, feigned in tests)
 
     def least(self, group: TierGroup) -> tuple[float, float]:
-        """Independent failures and passes of *group* in the arm that has fewer: what `left_behind` rests on."""
+        """
+        Independent failures and passes of *group* in the arm that has fewer: what `left_behind` rests on.
+
+        A candidate without easier failures has as many as may lack (see `MISSED`).
+        """
         chosen, effect = self._of(_TIERS_OF[group]), np.array(self.design[group])
-        requests, failures = (each[:, chosen].sum(axis=1) / effect for each in self._of_same_mix)
+        columns = self.matched.requests, self.matched.failures
+        requests, failures = (each[:, chosen].sum(axis=1) / effect for each in columns)
+        if group is TierGroup.EASIER and requests[0] > 0:
+            failures[1] = max(failures[1], failures[0] / requests[0] * requests[1] / MISSED)
         return float(failures.min()), float((requests - failures).min())
 
     @property
@@ -417,8 +429,7 @@ class Measurement:
         Labelled requests and failures by arm and row, as tests of `cliff` take them.
 
         Once it is sure that the candidate gets other requests, its failures are those that it would have with the
-        baseline's mix: of what may be, the fewest hard ones and the most easier ones. A candidate with fewer easier
-        failures than a test needs has as many all the same, which says less of a gain: without one, no odds are known.
+        baseline's mix: of what may be, the fewest hard ones and the most easier ones.
         """
         requests, failures = self.matched.requests, self.matched.failures.copy()
         for group, choose in ((TierGroup.HARD, min), (TierGroup.EASIER, max)) if self.is_surely_mixed else ():
@@ -427,9 +438,6 @@ class Measurement:
             if mix is not None and pair is not None and pair[1].failures:
                 part = max(pair[0].rate + choose(mix.changes), 0.0) / pair[1].rate
                 failures[1, rows] = np.minimum(failures[1, rows] * part, requests[1, rows])
-        easier = self._of(EASIER_TIERS)
-        lacking = max(MIN_EASIER_FAILURES - failures[1, easier].sum(), 0.0) / max(requests[1, easier].sum(), 1.0)
-        failures[1, easier] = np.minimum(failures[1, easier] + lacking * requests[1, easier], requests[1, easier])
         return requests, failures
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
@@ -565,6 +573,22 @@ def _has_tag(matched: Matched) -> _Mask:
     return has_tag
 
 
+def _with_enough(matched: Matched, requests: _Array, failures: _Array) -> _Array:
+    """
+    *failures* with those of easier tiers that the candidate lacks to be tested, if many more were due; else the same.
+
+    Of none, no odds are known; if it had failed more often than it did, it would have gained less.
+    """
+    easier = np.array([row.tier in EASIER_TIERS for row in matched.rows], dtype=bool)
+    of, failed = requests[:, easier].sum(axis=1), failures[:, easier].sum(axis=1)
+    due = failed[0] * of[1] / max(of[0], 1.0)
+    if failed[1] >= MIN_EASIER_FAILURES or due < MISSED * MIN_EASIER_FAILURES:
+        return failures
+    enough = failures.copy()
+    enough[1, easier] += (MIN_EASIER_FAILURES - failed[1]) / of[1] * requests[1, easier]
+    return np.minimum(enough, requests)
+
+
 def _ratio(interval: verdict.Interval) -> verdict.Interval:
     return verdict.Interval(interval.estimate, max(interval.lower, 0.0), min(interval.upper, 1.0))
 
@@ -583,4 +607,5 @@ def _by_test(corrected: verdict.Interval, test: verdict.Interval | None) -> verd
     if all(each.lower <= 0 <= each.upper for each in (corrected, test)):
         return corrected
     scale = corrected.estimate / test.estimate
-    return verdict.Interval(corrected.estimate, max(scale * test.lower, -1.0), min(scale * test.upper, 1.0))
+    upper = corrected.upper if test.upper >= _UNBOUNDED else scale * test.upper
+    return verdict.Interval(corrected.estimate, max(scale * test.lower, -1.0), min(upper, 1.0))

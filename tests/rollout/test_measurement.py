@@ -44,6 +44,26 @@ def test_a_share_of_no_failures_has_no_parts(failures: int) -> None:
     assert [failures > 0] * 2 == [told is not None for told in (measurement.decomposition, measurement.share)]
 
 
+@pytest.mark.parametrize(
+    ("requests", "failures", "is_known", "is_bounded"),
+    [(200, 0, False, False), (200, 1, True, True), (2_000, 0, True, False), (2_000, 10, True, True)],
+)
+def test_easier_failures_that_the_candidate_lacks_bound_what_it_gained_from_below_alone(
+    requests: int, failures: int, *, is_known: bool, is_bounded: bool
+) -> None:
+    """Where 2 % of a few requests fail, one failure is what was due; of 2,000, thirty were."""
+
+    def arm(requests: int, failures: int) -> Arm:
+        easy = Stratum(Tier.EASY, "any", 0, True, requests, requests, failures, 0.0, 0.0)
+        return Arm("v", [easy, Stratum(Tier.HARD, "any", 0, True, 500, 500, 250, 0.0, 0.0)])
+
+    cohort = Cohort(arm(5_000, 100), arm(requests, failures), "", TiersBy.DECLARED)
+    shift = Measurement(cohort, None, Policy()).left_behind
+
+    assert is_known == (shift is not None)
+    assert is_bounded == (shift is not None and shift.upper < 20.0)
+
+
 def test_probes_narrow_the_rates_and_leave_traffic_alone() -> None:
     """A panel replayed on both versions is evidence for rates, not part of the mix or of what is counted."""
 

@@ -607,3 +607,17 @@ def test_what_left_the_hard_tier_behind_has_to_show_side_by_side(
     cohort = Cohort(before, after, "known-tiers", tiers_by, comparison=Comparison.BEFORE_AFTER)
 
     assert state is judge(cohort, known_tiers(), Policy(), previous=None).state
+
+
+def test_hours_side_by_side_with_too_few_easier_failures_show_no_cliff() -> None:
+    """A hundred requests without an easier failure tell nothing, so what fell since then may come from the time."""
+
+    def rows(hours: range, n: int, easy: int) -> list[Stratum]:
+        rates = ((Tier.HARD, 50), (Tier.EASY, easy))
+        return [Stratum(tier, "any", 0, True, n, n, n * f // 100, 0, 0, hour) for hour in hours for tier, f in rates]
+
+    before = Arm("v", rows(range(58), 200, 12))
+    after = Arm("v", [*rows(range(48, 58), 10, 0), *rows(range(58, 110), 200, 3)])
+    cohort = Cohort(before, after, "", TiersBy.DECLARED, comparison=Comparison.BEFORE_AFTER)
+
+    assert VerdictState.CLIFF is not judge(cohort, None, Policy(), previous=None).state
