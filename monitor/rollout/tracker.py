@@ -346,23 +346,15 @@ class _Watch:
         return (self._baseline(self._rollouts[0]) if self._rollouts else None) or self._deployments[0]
 
     def _has_taken_over(self, rollout: Rollout, at: float) -> bool:
-        """
-        Whether the candidate has served more than the baseline: in the day before *at*, else since it began.
-
-        Of two that shared the traffic evenly until something new came beside them, the one that goes on.
-        """
+        """Whether the candidate has served clearly more than the baseline: in the last day, else since it began."""
         baseline, candidate = self._baseline(rollout), self._candidate(rollout)
         if baseline is None or candidate is None:  # forgotten by the ledger: it has not served for long
             return candidate is not None
-        begins = rollout.started_at
-        spells = ((max(begins, at - _DAY), at), (begins, at), (at, math.inf))
-        day, ever, since = ((baseline.between(*spell), candidate.between(*spell)) for spell in spells)
-        least = self._policy.candidate_min_requests
-        old, new = day if sum(day) >= least else ever
-        is_even = max(old, new) < _CLEARLY_MORE * min(old, new)
-        if is_even and sum(since) >= least:
-            return since[1] > _CLEARLY_MORE * since[0]
-        return old + new >= least and new > old
+        for since in (max(rollout.started_at, at - _DAY), rollout.started_at):
+            old, new = baseline.between(since, at), candidate.between(since, at)
+            if old + new >= self._policy.candidate_min_requests:
+                return new >= _CLEARLY_MORE * old
+        return False
 
     def _end_rolled_back(self, until: float) -> None:
         for rollout in self._under_way():
