@@ -181,7 +181,7 @@ def _one_sided(measurement: Measurement) -> str:
     arms = measurement.labels.cohort.arms
     shares = [number / max(arm.requests, 1) for number, arm in zip(measurement.labelled, arms, strict=True)]
     if min(shares) >= ALL_LABELLED:
-        return f"Judges, people and reports only ever say {what}, of nearly every request: check what labels them."
+        return f"Labels only ever say {what}, of nearly every request: check what gives them, and the service itself."
     return (
         f"Judges, people and reports only ever say {what}: {other} seem to go unlabelled, so there is no failure rate. "
         f"They label {percent(shares[0])} of the baseline's requests and {percent(shares[1])} of the candidate's."
