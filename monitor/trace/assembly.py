@@ -22,7 +22,7 @@ from monitor.trace.span import AGENTS, PRODUCTION, UNKNOWN_SERVICE, OperationKin
 _LATEST = re.compile(r"(?:^|[-_.:/@])latest$", re.IGNORECASE)
 
 # Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
-_AGENT, _, _MODEL, _TOOL, _STEP, _RETRIEVAL, _, _OTHER = OperationKind
+_AGENT, _, _MODEL, _TOOL, _STEP, _RETRIEVAL, _, _ = OperationKind
 _ASKED = AGENTS | {_MODEL}
 _PARTS = frozenset({_MODEL, _TOOL, _STEP, _RETRIEVAL})
 
@@ -75,7 +75,7 @@ def _trace(run: Run, settings: OutcomeSettings, known_by: str, *, is_first: bool
             error=error is not None or aborted,
             aborted=aborted,
             error_type=_error_type(run, error),
-            ended_at=None if error is None and _broke_off(run) else ended_at,
+            ended_at=ended_at,
             settings=settings,
         ),
         floating_alias=_asked_for_alias(run, version),
@@ -131,20 +131,6 @@ def _waits_for(run: Run) -> str | None:
     last = max((step for step in steps if WAITS.search(step.error_type or "")), key=by_end, default=None)
     acts = (*run.model_calls, *run.tool_calls)
     return None if last is None or any(act.started_at > end_of(last) for act in acts) else last.error_type
-
-
-def _broke_off(run: Run) -> bool:
-    """
-    Whether an agent ended without a word of an answer or of an error, though what was asked or offered was written.
-
-    Python's tracing writes nothing where a task is cancelled. Where it never writes what was asked, nor the model that
-    answered or its tokens, no answer is what every run looks like.
-    """
-    head, last = run.head, max(run.model_calls, key=by_end, default=None)
-    is_asked = any(at is not None and (at.text is not None or at.prompt_family or at.tools) for at in (head, last))
-    late = [at for at in run.ordered[1:] if at.kind is not _OTHER and (last is None or end_of(at) >= end_of(last))]
-    told = (fact for at in late for fact in (at.error, at.answered, at.response_model, at.input_tokens, at.tool_name))
-    return head.kind in AGENTS and is_asked and all(fact is None for fact in (head.error, head.answered, *told))
 
 
 def _error_type(run: Run, error: Span | None) -> str | None:

@@ -143,9 +143,10 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
     above = [head, *tree.above(head)]
     # If the root never came, the topmost span above the head stands for it.
     root = next((span for span in own if span.parent_span_id is None), above[-1])
-    # A server answers well with the error of what it called: what failed around the whole run decides in its place.
-    failed = [span for span in above[:0:-1] if span.error and not root.error and is_all]
-    root = next((span for span in failed if tree.below([span]).issuperset(top.span_id for top in tops)), root)
+    if is_all and root.error is None:
+        # A server answers well with the error of what it called: what failed around the whole run decides in its place.
+        around = [span for span in reversed(above[1:]) if span.error]
+        root = next((span for span in around if tree.below([span]).issuperset(top.span_id for top in tops)), root)
     tools = [span for span in own if span.kind is _TOOL]
     models = [span for span in own if span.kind is _MODEL]
     layers = _layers(models, tree)

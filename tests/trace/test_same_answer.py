@@ -15,7 +15,6 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from tests.trace.test_captures import CAPTURES, runs_in
 
-DICE = random.Random(7)
 FILES = (
     "adk-n", "agno", "anthropic-genai", "case-07-vercel-ai-sdk", "case-11-user-abort", "haystack-otel",
     "langfuse-openai", "ms-maf", "openai-agents", "openai-genai", "pydantic-ai-fallback", "strands-oi",
@@ -45,7 +44,7 @@ def attributes(pairs: Mapping[str, str | int]) -> list[Document]:
 def shuffled(documents: list[Document]) -> list[Document]:
     """One span to a record, in any order, each twice."""
     records = [a_record(leaf) for leaf in leaves(documents)] * 2
-    DICE.shuffle(records)
+    random.Random(7).shuffle(records)
     return records
 
 
