@@ -25,7 +25,7 @@ MOST_CASES = 1_000
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
+@dataclass
 class RolloutControl:
     """
     Starts and ends rollouts on request, and shows their cases; safe for use by several threads.
