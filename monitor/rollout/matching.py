@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.difficulty.tiers import Tier
+from monitor.difficulty.tiers import TIERS, Tier
 from monitor.rollout.cohort import LEAST_EXPECTED, SPAN_HOURS, Cohort, Comparison, Stratum, TiersBy, hours_alone
 from monitor.rollout.confidence_sequence import Counts
 
@@ -43,7 +44,7 @@ class Row:
     is_probe: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Matched:
     """
     Both arms at the same hours, grouped by what was known of a request beforehand.
@@ -73,10 +74,26 @@ class Matched:
     renamed: Collection[str] = ()
     hours_alone: int = 0
 
-    @property
+    @cached_property
     def known(self) -> _Mask:
         """Rows of known requests, shape (rows,)."""
         return np.array([row.is_known for row in self.rows], dtype=bool)
+
+    @cached_property
+    def tier(self) -> NDArray[np.int_]:
+        """Place of each row's tier in `TIERS`, shape (rows,); -1 for untiered requests."""
+        return np.array([TIERS.index(row.tier) if row.tier in TIERS else -1 for row in self.rows], dtype=int)
+
+    @cached_property
+    def has_tag(self) -> _Mask:
+        """Requests too unlike the history for one tier have a difficulty all the same; unseen ones have none."""
+        has_tag: _Mask = (self.tier >= 0) | (self.variance.max(axis=0) > 0)
+        return has_tag
+
+    def of_tiers(self, tiers: Collection[Tier]) -> _Mask:
+        """Rows of *tiers* among `TIERS`, shape (rows,)."""
+        chosen: _Mask = np.array([*(tier in tiers for tier in TIERS), False])[self.tier]
+        return chosen
 
     def compare(self, chosen: _Mask) -> tuple[Counts, Counts] | None:
         """

@@ -99,7 +99,6 @@ class Measurement:
         self.matched = match(self._compared)
         if probes is not None:
             self.matched = self.matched.beside(_panel(probes))
-        self._tier = np.array([TIERS.index(r.tier) if r.tier in TIERS else -1 for r in self.matched.rows], dtype=int)
         self._is_probe = np.array([row.is_probe for row in self.matched.rows], dtype=bool)
         is_untrusted = calibration is None or not calibration.trust.is_trusted
         self.tiers_by = TiersBy.NONE if cohort.tiers_by is TiersBy.LEARNT and is_untrusted else cohort.tiers_by
@@ -191,8 +190,8 @@ class Measurement:
         chosen, effect = self._of(_TIERS_OF[group]), np.array(self.design[group])
         columns = self.matched.requests, self.matched.failures
         requests, failures = (each[:, chosen].sum(axis=1) / effect for each in columns)
-        if group is TierGroup.EASIER and requests[0] > 0:
-            failures[1] = max(failures[1], failures[0] / requests[0] * requests[1] / MISSED)
+        if group is TierGroup.EASIER:
+            failures[1] = max(failures[1], failures_due(requests, failures) / MISSED)
         return float(failures.min()), float((requests - failures).min())
 
     @property
@@ -316,7 +315,7 @@ class Measurement:
             cuts = self._calibration.cuts
             baseline, candidate = (correction.measure_arm(_bins(self.matched, side), cuts) for side in (0, 1))
             return None if baseline is None or candidate is None else (baseline, candidate)
-        by_tier = np.arange(len(TIERS))[:, None] == self._tier
+        by_tier = np.arange(len(TIERS))[:, None] == self.matched.tier
         traffic, labelled, failures = (each @ by_tier.T for each in self.matched.columns)
         if not np.add.reduceat(labelled, (0, TIERS.index(HARD_TIER[0])), axis=1).all():
             return None  # an arm has no easier requests, or no hard ones, to have a share of failures
@@ -329,11 +328,7 @@ class Measurement:
         return {name: (capability == name) & ~self._is_probe for name in sorted(names)}
 
     def _of(self, tiers: Sequence[Tier]) -> _Mask:
-        if len(tiers) > len(TIERS):
-            return ~self._is_probe
-        within = np.array([*(tier in tiers for tier in TIERS), False])  # the last one is that of untiered requests
-        chosen: _Mask = within[self._tier]
-        return chosen
+        return ~self._is_probe if len(tiers) > len(TIERS) else self.matched.of_tiers(tiers)
 
     def _compare(self, chosen: _Mask, group: TierGroup, factors: Factors = (1.0, 1.0)) -> tuple[Counts, Counts] | None:
         pair = self.matched.compare(chosen)
@@ -449,7 +444,7 @@ class Measurement:
         """The hard tier's share beyond a uniform gain, with its standard error."""
         if self._calibration is None:
             return None
-        chosen = matched.known & _has_tag(matched)
+        chosen = matched.known & matched.has_tag
         tags = [each.mean(axis=0)[chosen] for each in (matched.logit, matched.variance)]
         counts = [each[:, chosen] for each in (requests, failures)]
         tagged = correction.tagged_excess(tags, counts, self._calibration.cuts)
@@ -459,8 +454,7 @@ class Measurement:
         """The hard tier's log odds ratio less the easier tiers', with its standard error."""
         ratios = []
         for group in (TierGroup.HARD, TierGroup.EASIER):
-            chosen = np.array([row.tier in _TIERS_OF[group] for row in matched.rows], dtype=bool)
-            effect = np.array(self.design[group])[:, None]
+            chosen, effect = matched.of_tiers(_TIERS_OF[group]), np.array(self.design[group])[:, None]
             ratios.append(mantel_haenszel(requests[:, chosen] / effect, failures[:, chosen] / effect))
         hard, easier = ratios
         if hard is None or easier is None:
@@ -563,14 +557,12 @@ def _panel(probes: Cohort) -> Matched:
 
 def _bins(matched: Matched, side: int) -> Sequence[correction.DifficultyBin]:
     columns = (matched.logit[side], matched.variance[side], matched.known, *(each[side] for each in matched.columns))
-    return [correction.DifficultyBin(*row) for row in np.array(columns)[:, _has_tag(matched)].T.tolist()]
+    return [correction.DifficultyBin(*row) for row in np.array(columns)[:, matched.has_tag].T.tolist()]
 
 
-def _has_tag(matched: Matched) -> _Mask:
-    """Requests too unlike the history for one tier have a difficulty all the same; unseen ones have none."""
-    has_tier = np.array([row.tier in TIERS for row in matched.rows], dtype=bool)
-    has_tag: _Mask = has_tier | (matched.variance.max(axis=0) > 0)
-    return has_tag
+def failures_due(requests: Sequence[float] | _Array, failures: Sequence[float] | _Array) -> float:
+    """How often the candidate would have failed at the baseline's rate; of both, baseline first."""
+    return float(failures[0] * requests[1] / max(requests[0], 1.0))
 
 
 def _with_enough(matched: Matched, requests: _Array, failures: _Array) -> _Array:
@@ -579,10 +571,9 @@ def _with_enough(matched: Matched, requests: _Array, failures: _Array) -> _Array
 
     Of none, no odds are known; if it had failed more often than it did, it would have gained less.
     """
-    easier = np.array([row.tier in EASIER_TIERS for row in matched.rows], dtype=bool)
+    easier = matched.of_tiers(EASIER_TIERS)
     of, failed = requests[:, easier].sum(axis=1), failures[:, easier].sum(axis=1)
-    due = failed[0] * of[1] / max(of[0], 1.0)
-    if failed[1] >= MIN_EASIER_FAILURES or due < MISSED * MIN_EASIER_FAILURES:
+    if failed[1] >= MIN_EASIER_FAILURES or failures_due(of, failed) < MISSED * MIN_EASIER_FAILURES:
         return failures
     enough = failures.copy()
     enough[1, easier] += (MIN_EASIER_FAILURES - failed[1]) / of[1] * requests[1, easier]

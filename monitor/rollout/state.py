@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck
 from monitor.rollout.labelling import ALL_LABELLED, FAILURE
-from monitor.rollout.measurement import MIN_EASIER_FAILURES, MISSED, Measurement
+from monitor.rollout.measurement import MIN_EASIER_FAILURES, MISSED, Measurement, failures_due
 from monitor.rollout.needed import expected_at, is_beyond_baseline, is_contradicted, is_ruled_out, margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import TierComparison, VerdictState, class_scope
@@ -95,7 +95,7 @@ def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
     if measurement.earlier is not None and measurement.earlier.state is VerdictState.CLIFF:
         return True
     before, after = measurement.easier_tiers.baseline, measurement.easier_tiers.candidate
-    due = before.failures * after.requests / max(before.requests, 1)
+    due = failures_due((before.requests, after.requests), (before.failures, after.failures))
     has_enough = (
         min(measurement.least(TierGroup.HARD)) >= policy.min_hard_failures
         and min(before.failures, max(after.failures, due / MISSED)) >= MIN_EASIER_FAILURES
