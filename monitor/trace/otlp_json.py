@@ -68,9 +68,12 @@ _T = TypeVar("_T")
 
 
 def _resources(document: _Object, resources: str, scopes: str, leaves: str) -> list[tuple[_Object, list[_Object]]]:
-    old = scopes.replace("scope", "instrumentationLibrary")  # before 2022
-    held = [(each, _objects(each, scopes) + _objects(each, old)) for each in _objects(document, resources)]
-    return [(_held(each, "resource", {}), [leaf for at in by for leaf in _objects(at, leaves)]) for each, by in held]
+    names = scopes, scopes.replace("scope", "instrumentationLibrary")  # the second until 2022
+
+    def under(resource: _Object) -> list[_Object]:
+        return [leaf for name in names for scope in _objects(resource, name) for leaf in _objects(scope, leaves)]
+
+    return [(_held(each, "resource", {}), under(each)) for each in _objects(document, resources)]
 
 
 def _span(span: _Object) -> Any:
