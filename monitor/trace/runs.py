@@ -43,6 +43,7 @@ class Run(Struct, frozen=True, gc=False):
     The spans of one run by role; *ordered* has the head first, then the others by start.
 
     Attributes:
+        root: Whose error is that of the whole trace; None if the trace holds other runs, too.
         spine: Ids of the spans that decide how the run ended: not those within a tool, nor what the application does
             beside its agent (a title, a summary), nor calls that were cancelled because another one answered.
         layers: For the id of a model's span, the ids of the outer spans that record the same call.

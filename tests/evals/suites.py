@@ -1,4 +1,4 @@
-"""Eval suites made up for tests, what each version passes said tier by tier, and what a report says of them."""
+"""Made-up eval suites: how many cases each version passes in each tier, and what a report says about them."""
 
 from __future__ import annotations
 

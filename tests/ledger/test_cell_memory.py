@@ -39,7 +39,7 @@ def read(memory: CellMemory, connection: sa.Connection, first: int, last: int) -
 
 
 def test_hours_that_nobody_touched_are_not_read_again(connection: sa.Connection) -> None:
-    """A change that the memory was not told of stays unseen; from the hour that it was told of, all is read again."""
+    """The memory misses changes that nobody reports. Once one is reported, it reads from that hour on again."""
     memory = CellMemory(is_only_writer=True)
     assert {5: 1, 6: 1, 8: 1} == read(memory, connection, 5, 9)
 
