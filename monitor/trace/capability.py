@@ -1,4 +1,4 @@
-"""Which capability class a request belongs to: the first rule that matches any span of its trace."""
+"""Names the capability class of a request: the first rule that matches any span of its trace decides."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from monitor.trace.settings import CapabilityRule, compiled, full_match
 UNCLASSIFIED = "unclassified"
 
 _LOOKED_AT_CHARS = 1_024
-"""Longest text that a rule is tried on."""
+"""A rule sees no more of a text than these first characters."""
 
 
 class CapabilityRules:
-    """Rules ready for use, the first match first; *attributes* are the names that they look at."""
+    """Compiled rules in order of precedence; `attributes` are the names that they look at."""
 
     def __init__(self, rules: Sequence[CapabilityRule]) -> None:
         self._rules = [(rule, compiled(rule.pattern)) for rule in rules]
         self.attributes = frozenset(rule.attribute for rule in rules if rule.attribute is not None)
 
     def match(self, *, span_name: str, tool_name: str | None, attributes: Mapping[str, Any]) -> tuple[int, str] | None:
-        """Index of the first rule that matches this span, and the class that it names; None where none does."""
+        """Index of the first rule that matches this span, and the class that it names; None if no rule matches."""
         for index, (rule, pattern) in enumerate(self._rules):
             name = span_name if rule.look_at == "span_name" else tool_name
             looked_at = name if rule.attribute is None else attributes.get(rule.attribute)

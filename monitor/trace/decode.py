@@ -1,4 +1,4 @@
-"""From the bytes of a record to what they say, or a reason why they say nothing."""
+"""Decodes the bytes of a record to traces, outcomes and spans, or gives the reason why it cannot."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ DEFAULT_OPTIONS = DecodeOptions()
 
 def decode(value: bytes | None, limits: Limits, options: DecodeOptions = DEFAULT_OPTIONS) -> Decoded:
     """
-    What the payload *value* of one record says; its content shows the format.
+    Decodes the payload *value* of one record; the format is recognised by the content.
 
     Args:
         value: A native event, an OTLP request in protobuf or JSON, or Langfuse scores; plain, gzip or zstd.
-        limits: Sizes above which it is refused.
+        limits: Sizes above which a record is refused.
         options: How spans and evaluations are read.
 
     Raises:
@@ -50,12 +50,12 @@ _SILENT = Decoded(ignored={Ignored.RECORD_SILENT: 1})
 
 
 def _decode(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:
-    if value.startswith((b"{", b"[")):  # JSON, and nothing else begins like it
+    if value.startswith((b"{", b"[")):  # only JSON begins like this
         return _decode_json(value, limits, options)
     plain = inflated(value, limits.max_decompressed_bytes)
     if not plain:
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
-    # The tag of the first resource is a line feed, with which a JSON text may begin too.
+    # The first byte of OTLP protobuf is the tag of a resource, a line feed. A JSON text may begin with one too.
     if plain.startswith(b"\n") and (_JSON.match(plain) is None or is_otlp_protobuf(plain)):
         return decode_protobuf(plain, limits, options)
     return _decode_json(plain.removeprefix(BOM_UTF8), limits, options)
@@ -65,7 +65,7 @@ _JSON = re.compile(rb"\s*[{\[]")
 
 
 def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:
-    # Every native event has this key; in a text the quotes would be escaped.
+    # Every native event has this key, and inside a text its quotes would be escaped.
     if _NATIVE_KEY in value and (event := read_plain(value, limits.max_depth)) is not None:
         return _said(event, limits)
     if is_deeper_than(limits.max_depth, value):
@@ -74,7 +74,7 @@ def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decode
 
 
 def _read(document: Any, limits: Limits, options: DecodeOptions) -> Decoded:
-    if isinstance(document, str) and document.lstrip()[:1] in {"{", "["}:  # some write JSON into JSON
+    if isinstance(document, str) and document.lstrip()[:1] in {"{", "["}:  # JSON encoded twice
         return _decode_json(document.encode(), limits, options)
     if is_native(document):
         return _said(read_document(document), limits)
@@ -94,7 +94,7 @@ def _read(document: Any, limits: Limits, options: DecodeOptions) -> Decoded:
 
 
 def _together(parts: Sequence[Decoded], limits: Limits) -> Decoded:
-    """What several documents of one record say: all of them, or none where one cannot be read."""
+    """The contents of several documents in one record; if one cannot be read, none is."""
     if max(len(parts), sum(len(part.spans) for part in parts)) > limits.max_spans:
         raise InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
     return Decoded(
@@ -114,7 +114,7 @@ def _said(event: Trace | OutcomeEvent, limits: Limits) -> Decoded:
     return Decoded(traces=(event,))
 
 
-_MOST_LINES = 100_000  # an object takes a hundred times the three bytes of its line
+_MOST_LINES = 100_000  # the shortest line has three bytes, and its object takes a hundred times as much
 
 
 def parsed_documents(value: bytes) -> Any:
@@ -134,19 +134,19 @@ def parsed_documents(value: bytes) -> Any:
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
-_ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}  # 8 MiB, as RFC 8878 asks of all
+_ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}  # 8 MiB, as RFC 8878 recommends
 
 
 _FRAME = re.compile(rb"\0.{4}\0?(?=[\n{\[])", re.DOTALL)
-"""What serialisers of a schema registry begin with: zero, the id of a schema and, in protobuf, the first message."""
+"""The prefix of a schema registry's serialiser: zero, the id of the schema and, for protobuf, the message index."""
 
 
 def inflated(value: bytes, max_bytes: int) -> bytes:
     """
-    *value* as it was before gzip, zstd or a schema registry; Kafka has undone its own compression before.
+    *value* without gzip, zstd or the prefix of a schema registry; the Kafka client undoes Kafka's own compression.
 
     Raises:
-        InvalidRecord: damaged, or larger than *max_bytes* when unfolded; hardly more than that is ever unfolded.
+        InvalidRecord: damaged, or larger than *max_bytes* when decompressed; decompression stops soon after that.
     """
     unfolding: Any
     if value.startswith(_GZIP_MAGIC):

@@ -1,4 +1,4 @@
-"""Text of the outside world made fit to be a metric label."""
+"""Makes text from outside fit to be a metric label."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_BEGINNING = re.compile(r"^[^A-Za-z0-9]+")
 
 def clean_label(text: str) -> str | None:
     """
-    *text* within the alphabet and length of a label, or None where nothing of it is left.
+    *text* in the alphabet and length of a label, or None if nothing is left.
 
     >>> clean_label(" support agent (beta) ")
     'support_agent__beta_'

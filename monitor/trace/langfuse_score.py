@@ -1,4 +1,4 @@
-"""Scores as Langfuse writes them: one, an array or a page of them, an event that creates one, or a batch of events."""
+"""Reads Langfuse scores: one score, an array, a page of its API, an event that creates one, or a batch of events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST_NAME = 256
 
 
 def evaluations_of(document: Any) -> list[Evaluation] | None:
-    """Evaluations in *document*, in order; None where it is nothing that Langfuse writes of scores."""
+    """Evaluations in *document*, in order; None if it holds no Langfuse scores."""
     if isinstance(document, dict):
         document = next((document[key] for key in ("batch", "data") if isinstance(document.get(key), list)), [document])
     if not isinstance(document, list):
@@ -30,9 +30,9 @@ def _score(part: Any) -> Mapping[str, Any] | None:
         return None
     body = part.get("body")
     if part.get("type") == "score-create" and isinstance(body, dict):
-        # The event tells when the score was written, last of all; its body when it was first given.
+        # The time of the event is when the score was last written; the body has the time of the first version.
         part = {"updatedAt": part.get("timestamp"), **body}
-    if isinstance(subject := part.get("subject"), dict):  # of a session or a run, neither is known
+    if isinstance(subject := part.get("subject"), dict):  # the subject may also be a session or a dataset run
         about = {f"{subject.get('kind')}Id": subject.get("id"), **subject}
         part = {**part, **{name: about[name] for name in ("traceId", "observationId") if about.get(name)}}
     has_value = isinstance(part.get("name"), str) and ("value" in part or "stringValue" in part)
@@ -42,12 +42,12 @@ def _score(part: Any) -> Mapping[str, Any] | None:
 def _evaluation(score: Mapping[str, Any]) -> Evaluation:
     value, kind, metadata = score.get("value"), score.get("dataType"), score.get("metadata")
     label = value if isinstance(value, str) else score.get("stringValue")
-    measured = number(+value) if isinstance(value, int | float) else None  # a truth value is 0 or 1 here
+    measured = number(+value) if isinstance(value, int | float) else None  # a bool becomes 0 or 1
     truth = measured == 1.0 if measured in {0.0, 1.0} else _TRUTHS.get(str(label).lower())
     return Evaluation(
         trace_id=_trace_id(score),
         name=score["name"][:_LONGEST_NAME],
-        # A category has a number too, which only counts the categories.
+        # A category has a number too, but that is only its index.
         score=None if kind == "CATEGORICAL" else measured,
         label=label[:_LONGEST_NAME] if isinstance(label, str) else None,
         verdict=truth if kind == "BOOLEAN" else None,
@@ -68,6 +68,6 @@ def _instant(score: Mapping[str, Any]) -> float | None:
         if isinstance(text := score.get(name), str):
             with suppress(ValueError, OverflowError):
                 at = datetime.fromisoformat(text)
-                # Without a zone it is UTC, wherever this machine stands.
+                # Without a zone it is UTC, whatever the zone of this machine.
                 return seconds(round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e9))
     return None

@@ -1,4 +1,4 @@
-"""What the messages and tool definitions inside attributes say, in any of the shapes that providers gave them."""
+"""Reads the messages and tool definitions inside attributes, in any of the shapes that providers use."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _WRAPPERS = ("input", "inputs", "state", "data", "kwargs", "params", "message", 
 _MAX_TOOL_NAME_CHARS = 256
 _TEXT_TYPES = ("text", "input_text")  # no set: a hostile type need not be hashable
 _DEEPEST = 6
-"""Levels of wrapping that are looked through; real payloads have at most four."""
+"""Most levels of wrapping to look through; real payloads have at most four."""
 
 
 def parsed(value: Any) -> Any:
     """
-    *value* with JSON inside a text taken out of it; text that is not JSON object or array stays text.
+    *value* with JSON in a text parsed; a text that is not a JSON object or array stays a text.
 
     >>> parsed('[{"role": "user"}]'), parsed("[sic] hello")
     ([{'role': 'user'}], '[sic] hello')
@@ -46,7 +46,7 @@ def parsed(value: Any) -> Any:
             document = read_json(value)
         except ValueError:
             return _as_python_prints_it(value)
-        return parsed(document) if value[0] == '"' else document  # some write JSON into JSON
+        return parsed(document) if value[0] == '"' else document  # JSON encoded twice
     return value
 
 
@@ -58,17 +58,17 @@ def _as_python_prints_it(text: str) -> Any:
 
 
 _LONGEST_LITERAL = 16_384
-"""Characters; literals take a hundred times as long to read as JSON does."""
+"""In characters; a literal takes a hundred times as long to read as JSON."""
 
 
 class Asked(NamedTuple):
     """
-    What an input says was asked.
+    The request in an input.
 
     Attributes:
-        text: The last message of the user (the last message of all where no role is user), or None.
+        text: The last message of the user (the last message of all if no role is user), or None.
         messages: Number of messages up to the text, or None.
-        is_plain: Whether somebody said the text; False where it is only how a wrapper prints its arguments.
+        is_plain: Whether the text is a message; False if it is how a wrapper prints its arguments.
     """
 
     text: str | None = None
@@ -78,7 +78,7 @@ class Asked(NamedTuple):
 
 def request_of(value: Any) -> Asked:
     """
-    What was asked, and after how many messages.
+    The request in *value*.
 
     Args:
         value: A list of messages, an object that holds one, or plain text; JSON already parsed.
@@ -90,22 +90,22 @@ def request_of(value: Any) -> Asked:
     if messages is None:
         return _plain_text(value)
     length = len(messages)
-    for message in reversed(messages):  # what was said after that is the answer
-        is_answer = isinstance(message, dict) and message.get("role") == "assistant"  # as most are
+    for message in reversed(messages):  # what follows the user's last message is the answer
+        is_answer = isinstance(message, dict) and message.get("role") == "assistant"  # a cheap check for most messages
         if not is_answer and _role(message) in _USER_ROLES and (text := _text(message)):
             return Asked(text, length)
         length -= 1
-    unsaid = next((text for message in reversed(messages) if _role(message) is None and (text := _text(message))), None)
-    said = None if unsaid is None else _printed_text(unsaid)
-    return Asked(unsaid if said is None else said, len(messages), is_plain=said is None)
+    last = next((text for message in reversed(messages) if _role(message) is None and (text := _text(message))), None)
+    printed = None if last is None else _printed_text(last)
+    return Asked(last if printed is None else printed, len(messages), is_plain=printed is None)
 
 
 def has_content(value: Any, depth: int = 0) -> bool | None:
     """
-    Whether there is any text, call or number in *value*, an answer in any shape, *depth* levels below its top.
+    Whether *value*, an answer in any shape at *depth* levels below its top, has any text, call or number.
 
     Returns:
-        False only where a text is there and empty: where none is, it may have been redacted.
+        False only if there is a text and it is empty; None if there is no text, as it may have been redacted.
 
     >>> [has_content([{"role": "assistant", "content": text}]) for text in ("Done.", "", None)]
     [True, False, None]
@@ -115,13 +115,13 @@ def has_content(value: Any, depth: int = 0) -> bool | None:
     if not isinstance(value, _HOLDERS):
         return None if value is None else True
     parts = (part for key, part in value.items() if key not in _ENVELOPE) if isinstance(value, dict) else value
-    found = None
+    result = None
     for part in parts if depth < _DEEPEST else ():
-        shown = has_content(part, depth + 1)
-        if shown:
+        in_part = has_content(part, depth + 1)
+        if in_part:
             return True
-        found = found if shown is None else shown
-    return found
+        result = result if in_part is None else in_part
+    return result
 
 
 _LISTS, _HOLDERS = (list, tuple), (dict, list, tuple)  # made once: a union is made at each mention
@@ -129,7 +129,7 @@ _ENVELOPE = frozenset(
     {"role", "type", "index", "id", "object", "created", "model", "usage", "finish_reason", "stop_reason",
      "finishReason", "modelVersion", "model_version", "usageMetadata", "usage_metadata", "responseId", "response_id"}
 )  # fmt: skip
-"""Keys that a message without any content has too."""
+"""Keys that say nothing of the content of a message."""
 
 _ANSWERS_BESIDE = frozenset({"choices", "usage", "object", "generations", "token_usage", "system_fingerprint"})
 _MOST_LOOKED_AT = 2_000
@@ -137,7 +137,7 @@ _MOST_LOOKED_AT = 2_000
 
 def model_and_usage_of(value: Any) -> tuple[str, Any] | None:
     """
-    The model that an answer as its provider, LangChain or Haystack wrote it names, and its tokens; JSON already parsed.
+    The model and the usage in an answer as a provider, LangChain or Haystack writes it; JSON already parsed.
 
     >>> model_and_usage_of({"object": "chat.completion", "model": "gpt-4o-2024-08-06", "usage": {"prompt_tokens": 5}})
     ('gpt-4o-2024-08-06', {'prompt_tokens': 5})
@@ -166,7 +166,7 @@ def tools_of(value: Any) -> tuple[Tool, ...]:
             JSON. Shapes: OpenAI (nested or flat), Anthropic, Gemini, MCP.
 
     Returns:
-        At most `MAX_TOOLS` tools, in the sender's order; what has no name is left out.
+        At most `MAX_TOOLS` tools, in the sender's order; definitions without a name are left out.
     """
     is_short = isinstance(value, str) and len(value) <= _LONGEST_REMEMBERED
     return _remembered_tools(value) if is_short else _tools(value)
@@ -184,7 +184,7 @@ def _definitions(value: Any) -> Iterator[Mapping[str, Any]]:
     value = parsed(value)
     if isinstance(value, _LISTS):
         for part in value:
-            # Some write no more than the names, and some print an object.
+            # Some libraries write only names, and some print an object.
             is_name = isinstance(part, str) and _TOOL_NAME.fullmatch(part) is not None
             yield from _definitions({"name": part} if is_name else part)
     elif isinstance(value, dict):
@@ -260,7 +260,7 @@ def _text(message: Any) -> str | None:
         if key in message:
             content = parsed(message[key])
             found = "\n".join(_texts(content)) or None
-            is_json = isinstance(content, dict) and isinstance(message[key], str)  # all that was said
+            is_json = isinstance(content, dict) and isinstance(message[key], str)  # the JSON is the message
             return message[key] if found is None and is_json else found
     return _text(message.get("kwargs"))
 
@@ -277,30 +277,30 @@ def _texts(content: Any, depth: int = 0) -> Iterable[str]:
 
 def _plain_text(value: Any) -> Asked:
     if isinstance(value, str):
-        said = _printed_text(value) if _PRINTED_WHOLE.match(value) else None
-        return Asked(said or value or None, is_plain=said is None)
-    said = _said_in(value, 0)
-    if said is not None:
-        return Asked(_printed_text(said) or said, is_plain=_IS_PRINTED.search(said[:_LONGEST_PRINTED]) is None)
+        printed = _printed_text(value) if _PRINTED_WHOLE.match(value) else None
+        return Asked(printed or value or None, is_plain=printed is None)
+    text = _best_text(value, 0)
+    if text is not None:
+        return Asked(_printed_text(text) or text, is_plain=_IS_PRINTED.search(text[:_LONGEST_PRINTED]) is None)
     if not isinstance(value, dict) or not value:
         return Asked()
     dumped = _CANONICAL.encode(value)
     return Asked(_printed_text(dumped) or dumped, is_plain=False)
 
 
-def _said_in(value: Any, depth: int) -> str | None:
-    """The text under the best key of an object, or its only one."""
+def _best_text(value: Any, depth: int) -> str | None:
+    """The text under the best of `_PLAIN_KEYS`, or under the only key."""
     if isinstance(value, str):
         return value or None
     if depth == _DEEPEST or not isinstance(value, dict | list):
         return None
     if isinstance(value, list):
-        return next((said for part in value[:_DEEPEST] if (said := _said_in(part, depth + 1)) is not None), None)
+        return next((text for part in value[:_DEEPEST] if (text := _best_text(part, depth + 1)) is not None), None)
     for key in _PLAIN_KEYS:
-        if key in value and (said := _said_in(value[key], depth + 1)) is not None:
-            return said
-    texts = [part for part in value.values() if isinstance(part, str) and part]
-    return texts[0] if len(texts) == len(value) == 1 and not depth else None
+        if key in value and (text := _best_text(value[key], depth + 1)) is not None:
+            return text
+    only = [part for part in value.values() if isinstance(part, str) and part]
+    return only[0] if len(only) == len(value) == 1 and not depth else None
 
 
 _PRINTED = re.compile(r"""\b(?:text|content)(?:=|['"]: ?)\\?(['"])((?:(?!\1).){1,4096})\1""", re.DOTALL)
@@ -309,7 +309,7 @@ _LONGEST_PRINTED = 65_536
 
 def _printed_text(text: str) -> str | None:
     """
-    What the last message of a printed Python object says, or None where *text* is something else.
+    The last message in a printed Python object, or None if *text* is something else.
 
     >>> _printed_text("[ChatMessage(role=<Role.USER: 'user'>, content='Hi there')]")
     'Hi there'

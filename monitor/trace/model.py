@@ -1,8 +1,8 @@
 """
-What a decoded record is: a `Trace` (one finished agent run) or an `OutcomeEvent` (a verdict on one, often late).
+What a record decodes to: a `Trace` (one finished agent run) or an `OutcomeEvent` (a verdict on one, often late).
 
-What is made for every record is a msgspec `Struct`: as immutable as a frozen dataclass, which would cost ten times as
-much to make. They hold no cycles, so the garbage collector need not look at them (`gc=False`).
+Types that every record makes are msgspec `Struct`s: as immutable as frozen dataclasses, and made in a tenth of the
+time. They hold no cycles, so the garbage collector skips them (`gc=False`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HEXADECIMAL = re.compile(r"[0-9A-Fa-f-]{32,36}")
 
 
 def hash_of(*parts: object, size: int = 8) -> str:
-    """So many bytes that stand for *parts*, in hexadecimal digits: always the same, whatever process asks."""
+    """A hash of *parts*, *size* bytes in hexadecimal digits; the same in every process."""
     text = "\x1f".join(map(str, parts))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
 
@@ -42,19 +42,19 @@ def joining_id(text: str) -> TraceId:
 
 
 REFERENCE_ENVIRONMENT = "reference"
-"""History of past or other models: teaches difficulty, never a rollout."""
+"""Runs of past or other models: they teach difficulty and are never judged as a rollout."""
 
 PROBES_ENVIRONMENT = "probes"
-"""The probe panel replayed on a version."""
+"""Runs of the probe panel on a version."""
 
 VARIANT_MARK = "/variant-"
-"""In the id of a request, between the case that it is a variant of and its number."""
+"""In a request id, what separates the case from the number of its variant."""
 
 TEACHING_ENVIRONMENTS = frozenset({REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT})
-"""Those whose requests teach difficulty and tiers."""
+"""Environments whose requests teach difficulty and tiers."""
 
 UNRESOLVED = ModelVersion("unresolved")
-"""The version of runs that no source tells a version of; it is counted and never takes part in a rollout."""
+"""Stands in for a version that is not known; such runs are counted and never part of a rollout."""
 
 
 class VersionBy(StrEnum):
@@ -65,11 +65,11 @@ class VersionBy(StrEnum):
     RESPONSE = "response"
     """The model that answered."""
     REQUEST = "request"
-    """The model that was asked for, as nothing else is known of the service."""
+    """The requested model, because nothing else is known."""
     SERVED = "served"
-    """The model that the service is served under that name."""
+    """The version that answers the service under the requested name."""
     NOTHING = "nothing"
-    """`UNRESOLVED`: several are served under that name, or none was asked for."""
+    """`UNRESOLVED`: several versions answer under the requested name, or no model was requested."""
 
 
 class DropReason(StrEnum):
@@ -93,35 +93,35 @@ class DropReason(StrEnum):
 
 
 class Ignored(StrEnum):
-    """What was left out or changed in a record that was read; a label value of a counter."""
+    """What was left out of a record or changed in it; a label value of `cliffwatch_ignored_total`."""
 
     RECORD_SILENT = "record_silent"
-    """A record that can be read and holds nothing: a request without a span or log record."""
+    """A readable record that holds nothing: a request without a span or log record."""
     SPAN_INVALID = "span_invalid"
     """A span without ids or with an impossible time."""
     SPAN_IRRELEVANT = "span_irrelevant"
-    """A span of the application of which only its place is read: no agent's work, no root, no word for Cliffwatch."""
+    """A span of the application, no root and without attributes for Cliffwatch: only its place in the trace is read."""
     LOG_IRRELEVANT = "log_irrelevant"
     """A log record that carries no evaluation."""
     EVALUATION_UNLINKED = "evaluation_unlinked"
     """An evaluation that names no trace."""
     EVALUATION_UNMAPPED = "evaluation_unmapped"
-    """An evaluation of which no rule says whether it is a success."""
+    """An evaluation that no rule maps to success or failure."""
     ATTRIBUTE_CUT = "attribute_cut"
     """An attribute longer than the limit."""
     ATTRIBUTE_EXCESS = "attribute_excess"
-    """An attribute above the limit of their number."""
+    """An attribute above the limit on their number."""
     LABEL_MENDED = "label_mended"
     """A text that had to be changed to be a metric label."""
     CLOCK_SKEWED = "clock_skewed"
-    """A time ahead of its arrival, taken as the arrival; a span that is dated days ahead is left out."""
+    """A time ahead of the arrival, replaced by the arrival; a span dated days ahead is left out."""
 
     NOT_ALLOWED = "not_allowed"
     """A trace, span or outcome that the rules of its topic do not allow."""
 
 
 class InvalidRecord(Exception):
-    """A record that can never be processed: dead-letter it, count it, move on."""
+    """The record can never be processed: dead-letter it, count it, move on."""
 
     def __init__(self, reason: DropReason, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
@@ -143,10 +143,10 @@ class Request(Struct, frozen=True, gc=False):
 
     Attributes:
         capability: Class of the request; `unclassified` if it is not known.
-        request_id: Names a request that comes again (an eval probe, a template family), or None.
+        request_id: Name of a request that is sent again and again (an eval probe, a template), or None.
         text: The prompt, or None; used for features and then dropped.
-        prompt_family: Hash that stands for a text that was dropped before, or None.
-        tool_set: Hash that stands for tools of which only the names were kept, or None.
+        prompt_family: Hash of a text that was dropped earlier, or None.
+        tool_set: Hash of the whole tools, if only their names were kept, or None.
         messages: Number of messages in the conversation so far, or None.
         tools: Tools on offer.
         attributes: Numbers or short strings known at request time.
@@ -170,12 +170,11 @@ class Outcome(Struct, frozen=True, gc=False):
         success: Whether the agent did what was asked.
         failure_class: Short name of what went wrong, or None.
         score: Number given by the judge, in the judge's own unit, or None.
-        source: Who says so (`human`, `judge`, `status`, `reported`, `budget`).
+        source: Who gave the verdict (`human`, `judge`, `status`, `reported`, `budget`).
         labelled_at: Unix seconds of the verdict, or None.
-        evaluation: Name of the check where a source runs several (`correctness`, `tone`), or None.
-        observation: Part of the trace that was checked, where not the whole, or None.
-        sampling_probability: Chance with which the source was asked about this trace, above 0 to 1, or None where it
-            is not known.
+        evaluation: Name of the check, if a source runs several (`correctness`, `tone`), or None.
+        observation: Part of the trace that was checked, or None for the whole.
+        sampling_probability: Probability that this trace was chosen for a verdict, above 0 to 1, or None if unknown.
     """
 
     success: bool
@@ -215,11 +214,16 @@ class Trace(Struct, frozen=True, gc=False):
     """
     One finished agent run.
 
-    Times are Unix seconds; `ended_at`, counts and usage are None where not reported. `floating_alias` says that the
-    request asked for whatever version is the latest, `answered` whether an answer came out (None: not known), `aborted`
-    that somebody stopped it. `version_by` says where the version comes from, `requested_model` which model was asked
-    for, and `head_span_id` which span of the trace the run is known by; `span_ids` are those of a run that is not the
-    first of its trace.
+    Times are Unix seconds; `ended_at`, counts and usage are None if not reported.
+
+    Attributes:
+        floating_alias: The request asked for whatever version is the latest.
+        answered: Whether there is an answer; None if unknown.
+        aborted: Somebody stopped the run.
+        version_by: Where the version comes from.
+        requested_model: Model that was requested, or None.
+        head_span_id: Span by which the run is known, or None.
+        span_ids: All spans of a run that is not the first of its trace; else empty.
     """
 
     trace_id: TraceId
@@ -253,7 +257,7 @@ class Trace(Struct, frozen=True, gc=False):
 
 
 class OutcomeEvent(Struct, frozen=True, gc=False):
-    """A verdict that travelled on its own, before or after its trace."""
+    """A verdict in a record of its own, before or after its trace."""
 
     trace_id: TraceId
     outcome: Outcome
@@ -261,5 +265,5 @@ class OutcomeEvent(Struct, frozen=True, gc=False):
 
     @property
     def run_id(self) -> str:
-        """Id of the run whose head was judged, where there is such a run: of one that is not the first of its trace."""
+        """Id that the run headed by the judged span has, unless it is the first run of its trace."""
         return f"{self.trace_id}:{self.outcome.observation}"

@@ -1,9 +1,9 @@
 """
 Native events (`cliffwatch.trace/v1`, `cliffwatch.outcome/v1`), read by msgspec.
 
-Nearly every event is what the contract says, and is read in one pass. Any other is parsed first: its unknown fields are
-counted and taken out, and msgspec reads the rest leniently (numbers in quotes, other forms of a time) or says what is
-wrong with it.
+Nearly every event follows the contract exactly and is read in one pass. Any other is parsed to a dictionary first; its
+unknown fields are counted and removed, and msgspec reads the rest leniently (numbers in quotes, other forms of a time)
+or names what is wrong with it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from monitor.trace import bounds, model
 from monitor.trace.outcome_policy import NAMED_SOURCES
 from monitor.trace.values import CONTROL
 
-# An open string runs to the end: were it no match, the search would start anew at each quote of a hostile record.
+# An unclosed string matches to the end. Otherwise the search would start again at each quote of a hostile record.
 _JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_A_BRACKET = bytes(set(range(256)) - set(b"{[]}"))
 _STEP = {ord("{"): 1, ord("["): 1, ord("]"): -1, ord("}"): -1}
@@ -32,7 +32,7 @@ _STEP = {ord("{"): 1, ord("["): 1, ord("]"): -1, ord("}"): -1}
 
 _LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
 
-# Said in the schema and checked below: one look-up for all labels of an event costs less than an expression for each.
+# The schema documents the pattern, `_are_labels` checks it: one cached lookup costs less than a match for each label.
 _Label = Annotated[str, Meta(extra_json_schema={"pattern": _LABEL_PATTERN, "maxLength": bounds.MOST_LABEL_CHARACTERS})]
 _Identifier = Annotated[
     str, Meta(extra_json_schema={"pattern": r"^[^\x00-\x1f\x7f]+$", "maxLength": bounds.MOST_IDENTIFIER_CHARACTERS})
@@ -52,7 +52,7 @@ _TOOLS_SCHEMA = {"type": "array", "items": schema_components([_Tool])[1]["_Tool"
 
 
 class _Wire(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Unknown fields have to be counted, so an event that has some is read the long way."""
+    """Unknown fields have to be counted, so an event that has any is read by `read_document`."""
 
 
 class _Request(_Wire, frozen=True):
@@ -117,11 +117,11 @@ _CANONICAL: Final = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
 def read_plain(value: bytes, max_depth: int) -> model.Trace | model.OutcomeEvent | None:
     """
-    The event that *value*, one JSON object in UTF-8, plainly holds; None where `read_document` has to look at it.
+    The event in *value*, if it follows the contract exactly; None if `read_document` has to read it.
 
     Args:
-        value: The payload of a record.
-        max_depth: Brackets that may stand within each other.
+        value: The payload of a record, one JSON object in UTF-8.
+        max_depth: Most levels of nested brackets.
 
     Raises:
         InvalidRecord: a label, an identifier or a time is out of bounds.
@@ -156,7 +156,7 @@ def read_document(document: Mapping[str, Any]) -> model.Trace | model.OutcomeEve
 
 
 def _known(part: Mapping[str, Any], wire: type[Struct]) -> tuple[dict[str, Any], int]:
-    """*part* without unknown fields and those that are null, and the number of the unknown ones."""
+    """*part* without its null and unknown fields, and how many of them were unknown."""
     fields = {"schema", *wire.__struct_fields__}
     known = {name: value for name, value in part.items() if name in fields and value is not None}
     unknown = len(part.keys() - fields)
@@ -168,8 +168,8 @@ def _known(part: Mapping[str, Any], wire: type[Struct]) -> tuple[dict[str, Any],
             with suppress(ValueError):
                 known[name] = datetime.fromisoformat(inner).isoformat()
         elif name == "attributes" and isinstance(inner, dict):
-            said = {key: each for key, each in inner.items() if each is not None}
-            known[name] = {key: float(each) if isinstance(each, bool) else each for key, each in said.items()}
+            given = {key: value for key, value in inner.items() if value is not None}
+            known[name] = {key: float(value) if isinstance(value, bool) else value for key, value in given.items()}
         elif name == "tools" and isinstance(inner, list):
             known[name] = [_known(tool, _Tool)[0] if isinstance(tool, dict) else tool for tool in inner]
     return known, unknown
@@ -222,11 +222,11 @@ def _request(event: _TraceEvent, max_depth: int | None) -> model.Request:
 
 
 _TOOLS_WITHIN = 2  # objects: the event and its request
-_MOST_REMEMBERED_BYTES = 32_768  # of one set of tools: 512 of them, hostile ones, are 30 MB
+_MOST_REMEMBERED_BYTES = 32_768  # of one list of tools; 512 hostile ones then take 30 MB
 
 
 def _tools(wire: bytes, max_depth: int | None) -> tuple[model.Tool, ...]:
-    # What is read plainly was not measured as a whole.
+    # Only `read_document` comes after a check of the depth of the whole record.
     if max_depth is not None and is_deeper_than(max_depth - _TOOLS_WITHIN, wire):
         raise RecursionError
     try:
@@ -243,11 +243,11 @@ def _canonical_tools(wire: bytes) -> tuple[model.Tool, ...]:
     )
 
 
-# An agent offers the same tools with nearly every request, and sorting their schemas is most of their cost.
+# An agent offers the same tools with nearly every request, and sorting their schemas is most of the cost.
 _remembered_tools = lru_cache(maxsize=512)(_canonical_tools)
 
 
-def _outcome(wire: _Outcome, otherwise: float | None) -> model.Outcome:
+def _outcome(wire: _Outcome, default_at: float | None) -> model.Outcome:
     if not _are_labels(wire.source, wire.failure_class):
         raise _bad_label(wire, "source", "failure_class")
     return model.Outcome(
@@ -255,7 +255,7 @@ def _outcome(wire: _Outcome, otherwise: float | None) -> model.Outcome:
         failure_class=None if wire.success else wire.failure_class,
         score=wire.score,
         source=wire.source.lower() if wire.source.lower() in NAMED_SOURCES else wire.source,
-        labelled_at=otherwise if wire.labelled_at is None else _unix_seconds("outcome.labelled_at", wire.labelled_at),
+        labelled_at=default_at if wire.labelled_at is None else _unix_seconds("outcome.labelled_at", wire.labelled_at),
         sampling_probability=wire.sampling_probability,
     )
 
@@ -300,7 +300,7 @@ _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
 def _invalid(error: ValidationError, within: str = "") -> model.InvalidRecord:
-    """What msgspec says, which names types and positions and, but for `schema`, never repeats the input."""
+    """*error* as a reason to refuse the record. msgspec names types and positions and never repeats the input."""
     message, _, place = str(error).partition(" - at ")
     path = ".".join(part for part in (within, place.partition("$")[2].rstrip("`").removeprefix(".")) if part)
     missing = _MISSING.fullmatch(message)
@@ -308,13 +308,13 @@ def _invalid(error: ValidationError, within: str = "") -> model.InvalidRecord:
         return model.InvalidRecord(
             model.DropReason.FIELD_MISSING, ".".join(part for part in (path, missing[1]) if part) + ": is required"
         )
-    said = message.replace("`", "")
-    return model.InvalidRecord(model.DropReason.FIELD_INVALID, f"{path}: {said}" if path else said)
+    detail = message.replace("`", "")
+    return model.InvalidRecord(model.DropReason.FIELD_INVALID, f"{path}: {detail}" if path else detail)
 
 
 def is_deeper_than(limit: int, value: bytes) -> bool:
-    """Whether objects and arrays of the JSON text *value* stand more than *limit* deep within each other."""
-    # Counting is a hundred times cheaper than walking, and nearly no record has that many brackets in the first place.
+    """Whether the JSON text *value* nests objects and arrays more than *limit* levels deep."""
+    # Counting is a hundred times cheaper than walking, and hardly any record has that many brackets.
     if value.count(b"{") + value.count(b"[") <= limit:
         return False
     brackets = _JSON_STRING.sub(b"", value).translate(None, _NOT_A_BRACKET)

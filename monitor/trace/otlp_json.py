@@ -1,7 +1,7 @@
 """
 OTLP in JSON, as the OpenTelemetry Collector's Kafka and file exporters write it.
 
-Its spans and log records are given the names that they have in protobuf, so that one reader reads both.
+Spans and log records get the field names of protobuf, so that one reader serves both.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _BASE64_LENGTHS = {24, 22, 12, 11}  # of 16 and of 8 bytes, filled up or not
 
 
 def is_otlp_json(document: Any) -> bool:
-    """Whether *document* is built like an OTLP request."""
+    """Whether *document* has the shape of an OTLP request."""
     return isinstance(document, dict) and any(isinstance(document.get(name), list) for name in _SIGNALS)
 
 
 def decode_otlp_json(document: Mapping[str, Any], limits: Limits, options: DecodeOptions) -> Decoded:
     """
-    What an `ExportTraceServiceRequest` or `ExportLogsServiceRequest` says; what has the wrong type counts as absent.
+    Decodes an `ExportTraceServiceRequest` or `ExportLogsServiceRequest`; a field of the wrong type counts as absent.
 
     Raises:
         InvalidRecord: more spans, or more resources, than *limits* allow.
@@ -49,14 +49,14 @@ def decode_otlp_json(document: Mapping[str, Any], limits: Limits, options: Decod
     )
 
 
-# What is measured or profiled says nothing of requests, but is no reason for an alert.
+# Metrics and profiles hold no requests, but are no reason for an alert.
 _SNAKE_CASE = {"resource_spans", "resource_logs", "resource_metrics", "resource_profiles"}
 _SIGNALS = _SNAKE_CASE | {"resourceSpans", "resourceLogs", "resourceMetrics", "resourceProfiles"}
 _UNDERSCORE = re.compile("_([a-z])")
 
 
 def _to_camel_case(part: Any) -> None:
-    """Give *part* the names of protobuf's JSON, in place: a copy of a hostile one would fill the memory."""
+    """Rename the keys of *part* as in protobuf's JSON, in place: a copy of a hostile document could fill the memory."""
     for name in list(part) if isinstance(part, dict) else ():
         part[_UNDERSCORE.sub(lambda at: at[1].upper(), name)] = part.pop(name)
     for held in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
@@ -68,7 +68,7 @@ _T = TypeVar("_T")
 
 
 def _resources(document: _Object, resources: str, scopes: str, leaves: str) -> list[tuple[_Object, list[_Object]]]:
-    names = scopes, scopes.replace("scope", "instrumentationLibrary")  # the second until 2022
+    names = scopes, scopes.replace("scope", "instrumentationLibrary")  # the second is the name until 2022
 
     def under(resource: _Object) -> list[_Object]:
         return [leaf for name in names for scope in _objects(resource, name) for leaf in _objects(scope, leaves)]
@@ -126,9 +126,9 @@ def _value(value: Any) -> Any:
 
 
 def _as_integer(held: Any) -> int | None:
-    if isinstance(held, str) and (found := _INT64.fullmatch(held)):  # so protobuf's JSON writes 64 bits
+    if isinstance(held, str) and (found := _INT64.fullmatch(held)):  # protobuf's JSON writes 64-bit integers as text
         held = int(found[1])
-    elif isinstance(held, float) and held.is_integer():  # some write JSON's numbers, and then large ones as floats
+    elif isinstance(held, float) and held.is_integer():  # some write large integers as floats
         held = int(held)
     return held if type(held) is int and abs(held) < 2**64 else None  # JSON may write thousands of digits
 
@@ -150,7 +150,7 @@ _VALUES: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _held(holder: _Object, name: str, otherwise: _T) -> _T:
-    """What *holder* has under *name*, where it is of the type of *otherwise*."""
+    """The value of *holder* under *name*, or *otherwise* if it has another type."""
     held = holder.get(name)
     return held if isinstance(held, type(otherwise)) else otherwise
 
@@ -165,7 +165,7 @@ def _integer(held: Any) -> int:
 
 
 def _id(holder: _Object, name: str) -> bytes:
-    """An id, in hexadecimal, dashes or not, or in the base64 that general protobuf libraries write; empty for none."""
+    """An id in hexadecimal, with or without dashes, or in the base64 of protobuf libraries; empty if there is none."""
     held = _held(holder, name, "")
     try:
         if len(held) in _BASE64_LENGTHS:

@@ -1,4 +1,4 @@
-"""What counts as a failure, and whose verdict counts if several disagree."""
+"""Decides what counts as a failure, and whose verdict counts if several disagree."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ ABORTED = "aborted"
 BUDGET_EXCEEDED = "budget_exceeded"
 
 MOST_STANDING = 64
-"""Verdicts that are kept of one trace, one for each source and evaluation."""
+"""Most verdicts kept for one trace, one for each source and evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """
-    One evaluation or score as its evaluator wrote it, before anybody says what it means.
+    One evaluation or score as its evaluator wrote it, before any rule interprets it.
 
     Attributes:
         trace_id: Trace that it judges.
@@ -31,10 +31,10 @@ class Evaluation:
         score: Number in the evaluator's own unit, or None.
         label: Category, or None.
         verdict: A plain yes or no, or None.
-        source: Who says so.
+        source: Who gave it.
         at: Unix seconds, or None.
-        observation: Part of the trace that it judges, or None for the whole.
-        sampling_probability: Chance with which it was asked for, or None.
+        observation: Part of the trace that it judges, or None for the whole trace.
+        sampling_probability: Probability that this trace was chosen to be evaluated, or None.
     """
 
     trace_id: TraceId
@@ -50,13 +50,13 @@ class Evaluation:
 
 def outcome_of(evaluation: Evaluation, settings: OutcomeSettings) -> Outcome | None:
     """
-    What *evaluation* says about success, or None where no rule knows.
+    The outcome that *evaluation* stands for, or None if no rule can tell.
 
-    A rule's label speaks before its score. Without a rule only the plain labels of the settings and a plain yes or no
-    speak: it is not known which end of an unknown score is the good one.
+    A rule reads the label first, then the score. Without a rule only the labels of the settings and a plain yes or no
+    count, because nobody knows which end of an unknown score is the good one.
     """
     rule = next((rule for rule in settings.evaluations if rule.name in {"*", evaluation.name}), None)
-    success = _says(evaluation, rule, settings)
+    success = _success(evaluation, rule, settings)
     if success is None:
         return None
     name = clean_label(evaluation.name or "")
@@ -72,19 +72,19 @@ def outcome_of(evaluation: Evaluation, settings: OutcomeSettings) -> Outcome | N
     )
 
 
-def _says(evaluation: Evaluation, rule: EvaluationRule | None, settings: OutcomeSettings) -> bool | None:
+def _success(evaluation: Evaluation, rule: EvaluationRule | None, settings: OutcomeSettings) -> bool | None:
     if rule is not None and rule.ignored:
         return None
-    found = (
-        None if rule is None else _label_says(evaluation.label, rule.fail_labels, rule.pass_labels),
-        None if rule is None else _score_says(evaluation.score, rule),
-        _label_says(evaluation.label, settings.fail_labels, settings.pass_labels),
+    answers = (
+        None if rule is None else _by_label(evaluation.label, rule.fail_labels, rule.pass_labels),
+        None if rule is None else _by_score(evaluation.score, rule),
+        _by_label(evaluation.label, settings.fail_labels, settings.pass_labels),
         evaluation.verdict,
     )
-    return next((said for said in found if said is not None), None)
+    return next((success for success in answers if success is not None), None)
 
 
-def _label_says(label: str | None, fail_labels: Iterable[str], pass_labels: Iterable[str]) -> bool | None:
+def _by_label(label: str | None, fail_labels: Iterable[str], pass_labels: Iterable[str]) -> bool | None:
     if label is None:
         return None
     label = label.strip().lower()
@@ -93,7 +93,7 @@ def _label_says(label: str | None, fail_labels: Iterable[str], pass_labels: Iter
     return True if label in map(str.lower, pass_labels) else None
 
 
-def _score_says(score: float | None, rule: EvaluationRule) -> bool | None:
+def _by_score(score: float | None, rule: EvaluationRule) -> bool | None:
     if score is None or (rule.fails_below is None and rule.fails_above is None):
         return None
     too_low = rule.fails_below is not None and score < rule.fails_below
@@ -104,7 +104,7 @@ def _score_says(score: float | None, rule: EvaluationRule) -> bool | None:
 def status_outcome(
     *, error: bool, aborted: bool, error_type: str | None, ended_at: float | None, settings: OutcomeSettings
 ) -> Outcome | None:
-    """What the end of a run says by itself: failed with *error*, succeeded without one, or nothing by the settings."""
+    """The outcome of a run by its status: a failure with *error*, else a success; None if the settings ignore it."""
     if settings.status == "ignored" or (not error and (ended_at is None or settings.status == "error_only")):
         return None
     if aborted and not settings.aborted_fails:
@@ -119,29 +119,29 @@ def status_outcome(
 
 def implied_outcomes(trace: Trace, settings: OutcomeSettings, *, is_over: bool | None = None) -> tuple[Outcome, ...]:
     """
-    Every verdict that *trace* itself carries: the one that came with it, no answer, and its budget.
+    Every verdict that *trace* itself carries: its own outcome, a missing answer, an exceeded budget.
 
     Args:
         trace: One finished agent run.
         settings: Which verdicts count.
-        is_over: What `is_over_budget` says of it, where that is known already.
+        is_over: The result of `is_over_budget`, if the caller has it; None computes it.
     """
-    found = [trace.outcome] if trace.outcome is not None else []
+    given = [trace.outcome] if trace.outcome is not None else []
     has_failed = trace.outcome is not None and not trace.outcome.success
     if trace.answered is False and settings.no_answer_fails and not has_failed:
-        found.append(
+        given.append(
             Outcome(
                 success=False, failure_class=NO_ANSWER, source=STATUS, labelled_at=trace.ended_at, evaluation=NO_ANSWER
             )
         )
     exceeds = is_over_budget(trace, budget_of(trace, settings)) if is_over is None else is_over
     if settings.over_budget_fails and exceeds:
-        found.append(Outcome(success=False, failure_class=BUDGET_EXCEEDED, source=BUDGET, labelled_at=trace.ended_at))
-    return tuple(found)
+        given.append(Outcome(success=False, failure_class=BUDGET_EXCEEDED, source=BUDGET, labelled_at=trace.ended_at))
+    return tuple(given)
 
 
 def is_over_budget(trace: Trace, budget: Budget) -> bool:
-    """Whether *trace* used more than its *budget*; what is not known is not over."""
+    """Whether *trace* used more than its *budget*; an unknown amount exceeds nothing."""
     if budget == NO_BUDGET:
         return False
     tokens = [n for n in (trace.usage.input_tokens, trace.usage.output_tokens) if n is not None]
@@ -153,7 +153,7 @@ def is_over_budget(trace: Trace, budget: Budget) -> bool:
 
 
 def budget_of(trace: Trace, settings: OutcomeSettings) -> Budget:
-    """What *trace* is allowed: as it says itself, else as the first rule that fits says."""
+    """The budget of *trace*: its own limits, and for those that it lacks the first matching rule of the settings."""
     service, capability = {None, trace.service}, {None, trace.request.capability}
     rules = (rule for rule in settings.budgets if rule.service in service and rule.capability in capability)
     if (rule := next(rules, None)) is None:
@@ -164,11 +164,10 @@ def budget_of(trace: Trace, settings: OutcomeSettings) -> Budget:
 
 def standing(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
     """
-    The latest word of each source on each evaluation of each part; all that has to be kept to resolve again later.
+    The latest outcome of each source, evaluation and part of the trace: all that `resolve` needs.
 
-    The same set of outcomes, in any order and however often repeated, gives the same result, and so does adding
-    outcomes one by one to what was kept before. That holds for a trace with hostile many sources as well: of more than
-    `MOST_STANDING` the first by name are kept, those with a rank of their own before all others.
+    The result does not depend on order or repeats, and outcomes may be added to it one at a time. The same holds if a
+    hostile sender invents many sources: above `MOST_STANDING` the first by name stay, ranked sources before others.
     """
     latest: dict[tuple[str, str, str], Outcome] = {}
     for outcome in outcomes:
@@ -183,13 +182,13 @@ def standing(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
 
 def resolve(outcomes: Iterable[Outcome], settings: OutcomeSettings) -> Outcome | None:
     """
-    The final verdict, in whichever order *outcomes* came; None where no source that counts has spoken.
+    The final outcome, whatever the order of *outcomes*; None if there is none from a source that counts.
 
-    The best source of the settings that spoke decides alone. Of its evaluations, each with its latest word, one failure
-    makes a failure; among several the latest counts.
+    The highest-ranked source with an outcome decides alone. If any of its evaluations, each by its latest outcome, is a
+    failure, the latest failure is the result, else the latest success.
     """
     outcomes = tuple(outcomes)
-    if len(outcomes) > 1:  # most often one speaks, and there is nothing to weigh
+    if len(outcomes) > 1:  # usually there is one
         outcomes = standing(outcomes)
     ranked = [(rank, outcome) for outcome in outcomes if (rank := _rank(outcome.source, settings)) is not None]
     if len(ranked) <= 1:
@@ -208,7 +207,7 @@ NAMED_SOURCES = frozenset({HUMAN, JUDGE, REPORTED, STATUS, BUDGET})
 
 
 def _recency(outcome: Outcome) -> tuple[float, bool, str, str, str, str, float]:
-    """A total order: the later label, then failure, then whatever else tells two verdicts apart."""
+    """A total order: later labels last, failures after successes, then any field in which two outcomes differ."""
     return (
         float("-inf") if outcome.labelled_at is None else outcome.labelled_at,
         not outcome.success,

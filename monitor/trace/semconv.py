@@ -1,8 +1,8 @@
 """
-The one table of attribute names: what OpenTelemetry, OpenInference and Langfuse call the things that we read.
+The table of attribute names: what OpenTelemetry, OpenInference, Langfuse and others call the facts that we read.
 
-Where several names stand for the same fact, the first of the table that a span carries wins. Names with `N` or `*` are
-families: flattened lists (`llm.input_messages.0.message.role`), or whatever follows the prefix.
+If several names stand for the same fact, the first in the table that a span carries wins. Names with `N` or `*` are
+families: flattened lists (`llm.input_messages.0.message.role`), or any name with the prefix.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Field(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One row: *name* of an attribute, the *fact* that it tells, whose name it is, and whether its owner gave it up."""
+    """One row: the *name* of an attribute, its *fact*, the convention that defines it, and whether it is deprecated."""
 
     name: str
     fact: Field
@@ -79,7 +79,7 @@ class Attribute:
 
     @property
     def prefix(self) -> str:
-        """What the names of a family have in common; empty for a single name."""
+        """The common prefix of a family; empty for a single name."""
         head, family, _ = self.name.partition(".N.")
         if family:
             return f"{head}."
@@ -96,15 +96,15 @@ EVALUATION_EVENT = "gen_ai.evaluation.result"
 """Event, on a span or in a log, that carries one evaluation."""
 
 EVENT_NAME = "event.name"
-"""Attribute that named the event of a log record before log records had a field for it."""
+"""Attribute with the name of a log record's event, from before log records had a field for it."""
 
 EVENTS = {row["name"]: Field[row["read_as"]] if row["read_as"] else None for row in table("events.csv")}
-"""Span events that are read: as an evaluation, as one message, or (None) as if they stood on the span itself."""
+"""Span events that are read: as an evaluation, as one message, or (None) as attributes of the span itself."""
 
 FLAG_KEY, FLAG_VARIANTS = "feature_flag.key", ("feature_flag.result.variant", "feature_flag.variant")
 
 OPERATION_KINDS = {row["name"]: OperationKind(row["kind"]) for row in table("operation_kinds.csv")}
-"""Kinds of operation under all their names, in lower case, as `operation_kinds.csv` has them; any other is a step."""
+"""Kinds of operation by name, in lower case, from `operation_kinds.csv`; any other name is a step."""
 
 NOT_ANSWERING = re.compile(
     r"embed|rerank|moderation|whisper|transcri|\btts\b|dall-e|gpt-image|imagen|stable-diffusion|nova-canvas|"
@@ -112,20 +112,20 @@ NOT_ANSWERING = re.compile(
     r"(?:llama|prompt|qwen\d*|nemo|wild|safe)-?guard|shieldgemma|granite-guardian",
     re.IGNORECASE,
 )
-"""Names of models that give no answer to the user, whatever kind of span their library writes for them."""
+"""Models that give no answer to the user (embeddings, speech, guards), whatever kind their library reports."""
 
 MASKED = re.compile(
     r"[\W_]{0,3}redacted[\W_]{0,3}|[*#•█]{3,}|"
     r"[\[<({*_]{1,3}(?:\w{1,20}[ _-])?(?:redacted|filtered|masked|scrubbed|hidden|omitted|removed)\b.{0,80}[\])}>*_]",
     re.IGNORECASE,
 )
-"""What stands for a text that is not to be read."""
+"""Placeholders that replace a text that was redacted."""
 
 KINDS_BY_NAME = {row["name"]: OperationKind(row["kind"]) for row in table("span_names.csv")}
-"""Kinds of spans that say it by their names alone, as `span_names.csv` has them."""
+"""Kinds of spans that are recognised by their names alone, from `span_names.csv`."""
 
 PREPARES = re.compile(r"\b_prepare_")
-"""Spans that say they are a model's and only put its input together."""
+"""Spans that are reported as model calls but only put the input together."""
 
 PROVIDER_PREFIX = re.compile(
     r"^(?:<?unknown>?|unknown[-_ ]model|none|null|nil|undefined|n/a)$|"
@@ -136,18 +136,18 @@ PROVIDER_PREFIX = re.compile(
     + r")(?:/|:(?!(?:latest|text|instruct|v?[0-9][\w.]*)\b)))+",
     re.IGNORECASE,
 )
-"""What gateways write before the name of a model (what follows a colon may be a tag of Ollama), or for none at all."""
+"""What gateways write before the name of a model, or instead of one. A colon may also precede a tag of Ollama."""
 
 WAITS = re.compile(
     r"(?:(?:Graph|Node)Interrupt|(?:Approval|Confirmation|(?:Human|User)Input)Required|CallDeferred)$", re.IGNORECASE
 )
-"""Errors that say that the run waits for somebody's approval."""
+"""Errors that mean that the run waits for somebody's approval."""
 
 _RUNS = (
     "(?:user|client|request|response|task|job|run|agent|operation|call|stream|flow|future|context|tool|was|execution|"
     "invocation|generation|completion|session|pipeline|prompt|chat|(?<!re)turn)[_. ]?"
 )
-"""What stops with a run, or stops it; an order that was cancelled or a connection that was aborted is neither."""
+"""Names of a run, its parts and its caller; a cancelled order or an aborted connection is none of them."""
 
 ABORTS = re.compile(
     rf"(?:(?:^E?|[^a-z_ ]|_(?-i:(?=Cancel))|ERR_|{_RUNS})cancel(?:l?ed|l?ation)?(?:Exception|Error|Failure|Run)?|"
@@ -157,11 +157,11 @@ ABORTS = re.compile(
     r"client[_ ]?(?:disconnect\w*|closed[_ ]?request)|^(?:HTTP[_ ])?499)$|" + WAITS.pattern,
     re.IGNORECASE,
 )
-"""Errors that say that somebody stopped the run, or that it waits for somebody's approval."""
+"""Errors that mean that somebody stopped the run, or that it waits for somebody's approval."""
 
 
 class Library(NamedTuple):
-    """A library, what the names of its scopes begin with, what it leaves out, and the switch for that."""
+    """A library, the prefix of its scope names, what it leaves out, and the switch that turns it on."""
 
     name: str
     scope: str
@@ -170,9 +170,9 @@ class Library(NamedTuple):
 
 
 LIBRARIES = tuple(Library(**row) for row in table("libraries.csv"))
-"""Libraries whose spans were tried; the first whose scope a name begins with is the one."""
+"""Libraries whose spans were tried; the first one with a matching prefix counts."""
 
 
 def library_of(scope: str) -> Library | None:
-    """The library that writes spans under *scope*, or None where it was not tried."""
+    """The library that writes spans under *scope*, or None if it is not in the table."""
     return next((library for library in LIBRARIES if scope.startswith(library.scope)), None)

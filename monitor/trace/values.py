@@ -1,4 +1,4 @@
-"""Values of attributes, read as what they should be; None where they are something else."""
+"""Reads the values of attributes as the types that they should have; None if they have another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monitor.trace.outcome_policy import HUMAN, JUDGE
 TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
 
 _ESCAPE = re.compile(rb"(?i)\\(?:u(?=d[89ab]..\\ud[c-f]..).{10}|(ud[89a-f]..)|.)", re.DOTALL)
-"""An escape of JSON: a pair of surrogates whole, and one that stands alone as the group."""
+"""An escape of JSON: a pair of surrogates as a whole; a lone surrogate is the group."""
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _COUNT_DIGITS = 10
@@ -24,13 +24,13 @@ _NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 
 def read_json(text: str | bytes) -> Any:
     r"""
-    The document in *text*; half a character, with which a text ends that was cut within it, is read as U+FFFD.
+    The document in *text*. Half a surrogate pair, left where a sender cut a text, is read as U+FFFD.
 
     >>> read_json(r'["cut \ud83d", "\ud83d\ude00"]') == ["cut \ufffd", "\U0001f600"]
     True
 
     Raises:
-        ValueError: it is no JSON; the message names a position, and never repeats the input.
+        ValueError: not JSON; the message names a position and never repeats the input.
     """
     try:
         return from_json(text)
@@ -43,7 +43,7 @@ def read_json(text: str | bytes) -> Any:
 
 def hexadecimal_id(value: bytes, size: int) -> str | None:
     """
-    *value* as an id of so many bytes, not all zero, in lower-case hexadecimal digits.
+    *value* in lower-case hexadecimal digits; None unless it has *size* bytes that are not all zero.
 
     >>> hexadecimal_id(bytes.fromhex("00F067AA0BA902B7"), 8), hexadecimal_id(bytes(8), 8)
     ('00f067aa0ba902b7', None)
@@ -52,7 +52,7 @@ def hexadecimal_id(value: bytes, size: int) -> str | None:
 
 
 def seconds(nanoseconds: int) -> float | None:
-    """Unix seconds of an instant of this century, given in Unix nanoseconds."""
+    """Unix *nanoseconds* in seconds; None outside this century."""
     at = nanoseconds / 1e9
     return at if bounds.EARLIEST <= at < bounds.BEFORE else None
 
@@ -70,14 +70,14 @@ def _without_control(text: str) -> str | None:
 
 
 def number(value: Any) -> float | None:
-    """A number within `LARGEST_NUMBER`; a truth value is none."""
+    """*value* if it is a number within `LARGEST_NUMBER`; a bool is not."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= bounds.LARGEST_NUMBER:
         return None
     return float(value)
 
 
 def written_number(text: str) -> float | None:
-    """The number that *text* is in full, as JSON writes it."""
+    """The number in *text* if the whole text is a number as JSON writes it."""
     return float(text) if _NUMBER.fullmatch(text) else None
 
 
@@ -105,8 +105,8 @@ dollars = _between(0, bounds.MOST_COST_USD)
 
 
 def count(value: Any) -> int | None:
-    """A whole number from 0 to `MOST_COUNTED`, in digits too; what is behind the point is left out."""
-    if type(value) is int:  # as nearly all are; True is none
+    """A whole number from 0 to `MOST_COUNTED`, also as digits in a text; decimals are cut off."""
+    if type(value) is int:  # nearly always; the type of True is bool
         return value if 0 <= value <= bounds.MOST_COUNTED else None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _COUNT_DIGITS:
         value = int(value)
@@ -115,5 +115,5 @@ def count(value: Any) -> int | None:
 
 
 def annotator(value: Any) -> str | None:
-    """Who judged: a human, or any kind of machine."""
+    """The source of a verdict: a human, or a judge for any kind of machine."""
     return (HUMAN if value.upper() == "HUMAN" else JUDGE) if isinstance(value, str) else None
