@@ -127,8 +127,8 @@ def _error(run: Run) -> Span | None:
 
 def _waits_for(run: Run) -> str | None:
     """The error with which a run without an error asks for an approval; a cancelled step ends no such run."""
-    steps = [span for span in run.ordered if span.kind is _STEP and span.span_id in run.spine]
-    last = max((step for step in steps if WAITS.search(step.error_type or "")), key=by_end, default=None)
+    failed = [span for span in run.ordered if span.error_type and span.kind is _STEP and span.span_id in run.spine]
+    last = max([step for step in failed if WAITS.search(step.error_type or "")], key=by_end, default=None)
     acts = (*run.model_calls, *run.tool_calls)
     return None if last is None or any(act.started_at > end_of(last) for act in acts) else last.error_type
 
@@ -161,10 +161,11 @@ def _version(run: Run, *, has_failed: bool) -> tuple[str, VersionBy, str | None]
     calls = [call for call in calls if not call.error] or calls
     if calls:
         requested, answered = _answering(calls)
-        told = (call.span_id for call in calls if call.response_model == answered)
+        # The inner record of a call may not say.
+        told = (call.span_id for call in calls if not requested and call.response_model == answered)
         outer = {span_id for inner in told for span_id in run.layers.get(inner, ())}
         asked = (span.request_model for span in reversed(run.ordered) if span.span_id in outer)
-        requested = requested or next(filter(None, asked), None)  # the inner record of a call may not say
+        requested = requested or next(filter(None, asked), None)
         if has_failed and answered == requested and not any(call.answered or call.output_tokens for call in calls):
             answered = None  # a stream that broke off before it began repeats the name that was asked for
     else:

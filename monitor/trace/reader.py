@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from msgspec import Struct
-from msgspec.structs import replace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
@@ -23,14 +24,19 @@ from monitor.trace.outcome_policy import JUDGE, Evaluation, outcome_of
 from monitor.trace.semconv import EVALUATION_EVENT, EVENT_NAME, EVENTS, FLAG_KEY, FLAG_VARIANTS, Field
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import OperationKind, Span
-from monitor.trace.span_attributes import MESSAGE_KEYS, Meaning, SpanAttributes, meaning_of
+from monitor.trace.span_attributes import MESSAGE_KEYS, Meaning, SpanAttributes, meaning_of, unquoted
+from monitor.trace.values import SPAN_ID_BYTES, TRACE_ID_BYTES, hexadecimal_id, seconds
 
 ReadValue = Callable[[Any], Any]
 """What the value of an attribute is: text, a number, a truth value, lists and objects of them, or None."""
 
-_ASKED = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW, OperationKind.MODEL, OperationKind.STEP})
+# Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
+_AGENT, _MODEL = OperationKind.AGENT, OperationKind.MODEL
+_ASKED = frozenset({_AGENT, OperationKind.WORKFLOW, _MODEL, OperationKind.STEP})
 """Kinds of span whose input may be what was asked; a tool's input is the model's."""
 _PARTS = _ASKED | {OperationKind.TOOL, OperationKind.RETRIEVAL}
+_Place = tuple[TraceId, str, float, float | None, str | None]
+"""The first fields of a `Span`: ids of trace and span, start and end, and the id of the parent."""
 _TELLING = frozenset(
     {Field.KIND, Field.PROVIDER, Field.REQUEST_MODEL, Field.RESPONSE_MODEL, Field.TOOL_NAME, Field.ENVIRONMENT}
 ) | {Field.MODEL_VERSION, Field.AGENT_NAME, Field.AGENT_VERSION}
@@ -49,41 +55,18 @@ class DecodeOptions:
         self.settings = TraceSettings() if settings is None else settings
         self.capabilities = CapabilityRules(self.settings.capabilities)
         self.looked_at = self.capabilities.attributes | frozenset(self.settings.version_attributes)
-        self._wanted = self.looked_at | {FLAG_KEY, *FLAG_VARIANTS, *MESSAGE_KEYS}
-        self._remembered: dict[str, _Use | None] = {}
+        self.uses = _Uses(self.looked_at)
         self._resources: dict[tuple[str | None, ...], int] = {}
-        self._known: dict[tuple[Any, ...], _Known] = {}
-
-    def use_of(self, name: str) -> _Use | None:
-        """What an attribute of that *name* is read for; None where for nothing, so that its value need not be."""
-        try:
-            return self._remembered[name]
-        except KeyError:
-            meaning = meaning_of(name)
-            is_wanted, is_looked_at = meaning is not None or name in self._wanted, name in self.looked_at
-            is_telling = is_looked_at or (meaning is not None and meaning.fact in _TELLING)
-            use = _Use(meaning, is_looked_at, is_telling) if is_wanted else None
-            if len(name) <= _LONGEST_REMEMBERED and len(self._remembered) < _MOST_REMEMBERED:
-                self._remembered[name] = use
-            return use
+        self.known: dict[tuple[Any, ...], _Known] = {}
 
     def number_of(self, resource: _Resource) -> int | None:
         """The same number for resources that say the same; None where that is too much to be remembered."""
-        if len(self._resources) >= _MOST_RESOURCES or len(self._known) >= _MOST_KNOWN:
+        if len(self._resources) >= _MOST_RESOURCES or len(self.known) >= _MOST_KNOWN:
             self._resources.clear()
-            self._known.clear()
+            self.known.clear()
         looked_at = str(resource.looked_at)  # since 1 and True are equal, and do not say the same
         told = resource.service, resource.environment, resource.model_version, resource.agent_version, looked_at
         return self._resources.setdefault(told, len(self._resources)) if len(looked_at) <= _LONGEST_LOOKED_AT else None
-
-    def known(self, told: tuple[Any, ...], name: str, resource: _Resource, facts: SpanAttributes) -> _Known:
-        """What spans of that *name* have in common that say the same in all that is *told*."""
-        known = self._known.get(told)
-        if known is None:
-            known = _known(self, resource, name, facts)
-            if len(self._known) < _MOST_KNOWN:
-                self._known[told] = known
-        return known
 
 
 class _Use(Struct, frozen=True, eq=False):
@@ -92,6 +75,28 @@ class _Use(Struct, frozen=True, eq=False):
     meaning: Meaning | None
     is_looked_at: bool
     is_telling: bool
+
+
+class _Uses(dict[str, _Use | None]):
+    """
+    What an attribute is read for, by its name; None where for nothing, so that its value need not be read.
+
+    Args:
+        looked_at: Names that rules of the settings look at.
+    """
+
+    def __init__(self, looked_at: frozenset[str]) -> None:
+        self._looked_at = looked_at
+        self._wanted = looked_at | {FLAG_KEY, *FLAG_VARIANTS, *MESSAGE_KEYS}
+
+    def __missing__(self, name: str) -> _Use | None:
+        meaning, is_looked_at = meaning_of(name), name in self._looked_at
+        is_telling = is_looked_at or (meaning is not None and meaning.fact in _TELLING)
+        is_wanted = meaning is not None or name in self._wanted
+        use = _Use(meaning, is_looked_at, is_telling) if is_wanted else None
+        if len(name) <= _LONGEST_REMEMBERED and len(self) < _MOST_REMEMBERED:
+            self[name] = use
+        return use
 
 
 _MOST_REMEMBERED, _LONGEST_REMEMBERED = 10_000, 128
@@ -121,6 +126,7 @@ class _Known(NamedTuple):
         mended: How many of their labels we had to clean.
         is_irrelevant: They do no agent's work and carry no attribute for Cliffwatch.
         is_all: `said` is all that they tell, but for an error.
+        differs: Fields of `Span` that only few kinds of spans have, and what reads each of them.
     """
 
     kind: OperationKind
@@ -128,6 +134,7 @@ class _Known(NamedTuple):
     mended: int
     is_irrelevant: bool
     is_all: bool
+    differs: Sequence[tuple[str, Callable[[SpanAttributes], Any]]]
 
 
 Attributes = Sequence[KeyValue]
@@ -201,31 +208,42 @@ class Reader:
             return
         facts = self._gather(raw.attributes)
         known = self._known(raw.name, facts)
-        kind = known.kind
+        if facts.families or raw.events:  # as few have
+            known = self._read_beside(raw, place, known, facts)
+        self._spans.append(self._span(raw, place, known, facts))
+
+    def _read_beside(self, raw: ProtoSpan, place: _Place, known: _Known, facts: SpanAttributes) -> _Known:
+        """Read what the events and evaluations of a span say, and what is *known* of it then."""
+        trace_id, span_id, _, ended_at, parent_span_id = place
         # What stands on the root, or on no span of an agent's work, is said of the whole.
-        part = place.span_id if place.parent_span_id and kind in _PARTS else None
-        is_judge_of = kind is OperationKind.EVALUATOR and len(raw.links) == 1
-        judged = _trace_id(raw.links[0].trace_id) if is_judge_of else place.trace_id
+        part = span_id if parent_span_id and known.kind in _PARTS else None
+        is_judge_of = known.kind is OperationKind.EVALUATOR and len(raw.links) == 1
+        judged = _trace_id(raw.links[0].trace_id) if is_judge_of else trace_id
         if events := [event for event in raw.events if event.name in EVENTS]:
             for event in events:
                 self._read_event(event, facts, judged, part)
-            known = _known(self._options, self._resource, raw.name, facts, kind)
+            known = _known(self._options, self._resource, raw.name, facts, known.kind)
         for evaluation in facts.evaluations() if facts.families else ():
-            self._add_evaluation(evaluation, judged, place.ended_at, part)
-        self._spans.append(self._span(raw, place, known, facts))
+            self._add_evaluation(evaluation, judged, ended_at, part)
+        return known
 
     def _known(self, name: str, facts: SpanAttributes) -> _Known:
         """What the span has in common with others; remembered where these have an end."""
-        number, telling = self._number, facts.telling
+        remembered, number, telling = self._options.known, self._number, facts.telling
         if number is None or telling is None or len(telling) > _MOST_TOLD or len(name) > _LONGEST_REMEMBERED:
             return _known(self._options, self._resource, name, facts)
-        return self._options.known((number, name, *telling), name, self._resource, facts)
+        told = (number, name, *telling)
+        if (known := remembered.get(told)) is None:
+            known = _known(self._options, self._resource, name, facts)
+            if len(remembered) < _MOST_KNOWN:
+                remembered[told] = known
+        return known
 
     def _add_log(self, log: LogRecord) -> None:
         named = (self._read_value(pair.value) for pair in log.attributes if pair.key == EVENT_NAME)
         if (log.event_name or next(named, "")) == EVALUATION_EVENT:
-            at = values.seconds(log.time_unix_nano or log.observed_time_unix_nano)
-            part = values.hexadecimal_id(log.span_id, values.SPAN_ID_BYTES)
+            at = seconds(log.time_unix_nano or log.observed_time_unix_nano)
+            part = hexadecimal_id(log.span_id, SPAN_ID_BYTES)
             self._add_evaluation(self._gather(log.attributes), _trace_id(log.trace_id), at, part)
         else:
             self._ignored[Ignored.LOG_IRRELEVANT] += 1
@@ -244,35 +262,35 @@ class Reader:
     def _gather(self, attributes: Attributes, facts: SpanAttributes | None = None) -> SpanAttributes:
         """What *attributes* say, beside what *facts* hold already."""
         facts = SpanAttributes() if facts is None else facts
-        use_of, read_value, longest = self._options.use_of, self._read_value, self._limits.max_attribute_chars
-        telling, is_endless = list[Any](), False
-        for pair in self._first(attributes):
-            name = pair.key
-            use = use_of(name)
-            if use is None:
-                continue
-            value = read_value(pair.value)
+        uses, read_value, longest = self._options.uses, self._read_value, self._limits.max_attribute_chars
+        singles, telling, is_endless = facts.singles, list[Any](), False
+        if (excess := len(attributes) - self._limits.max_attributes) > 0:
+            self._ignored[Ignored.ATTRIBUTE_EXCESS] += excess
+            attributes = attributes[:-excess]
+        for pair in attributes:
+            use = uses[pair.key]
+            value = None if use is None else read_value(pair.value)
             if isinstance(value, str) and len(value) > longest:
                 value = self._cut(value)
-            if value is None:
+            if use is None or value is None:
                 continue
-            if use.meaning is not None:
-                facts.add(use.meaning, value)
-            if use.is_looked_at and isinstance(value, str | int | float):
-                facts.looked_at[name] = value
             telling.append(use)
+            meaning = use.meaning
+            if meaning is not None and meaning.prefix:
+                facts.families.setdefault(meaning.prefix, {})[meaning.rest] = value
+            elif meaning is not None:
+                kept = meaning.rank, unquoted(value) if meaning.is_quoted else value
+                if meaning.fact in singles:
+                    insort(singles[meaning.fact], kept, key=itemgetter(0))
+                else:
+                    singles[meaning.fact] = [kept]
             if use.is_telling:
                 telling.append(value)
                 is_endless |= not isinstance(value, str) or len(value) > _LONGEST_REMEMBERED
+                if use.is_looked_at and isinstance(value, str | int | float):
+                    facts.looked_at[pair.key] = value
         facts.telling = None if is_endless or facts.families else telling
         return facts
-
-    def _first(self, attributes: Attributes) -> Attributes:
-        excess = len(attributes) - self._limits.max_attributes
-        if excess <= 0:
-            return attributes
-        self._ignored[Ignored.ATTRIBUTE_EXCESS] += excess
-        return attributes[:-excess]
 
     def _cut(self, value: str) -> str | None:
         self._ignored[Ignored.ATTRIBUTE_CUT] += 1
@@ -282,9 +300,9 @@ class Reader:
     def _read_event(self, event: ProtoSpan.Event, facts: SpanAttributes, trace_id: TraceId, part: str | None) -> None:
         meaning = EVENTS[event.name]
         if meaning is Field.EVALUATION:
-            self._add_evaluation(self._gather(event.attributes), trace_id, values.seconds(event.time_unix_nano), part)
+            self._add_evaluation(self._gather(event.attributes), trace_id, seconds(event.time_unix_nano), part)
             return
-        own = {pair.key: self._read_value(pair.value) for pair in event.attributes if self._options.use_of(pair.key)}
+        own = {pair.key: self._read_value(pair.value) for pair in event.attributes if self._options.uses[pair.key]}
         if meaning is not None:
             facts.add_message(meaning, event.name.split(".")[1], own)
             return
@@ -308,48 +326,43 @@ class Reader:
             )
         )
 
-    def _span(self, raw: ProtoSpan, place: Span, known: _Known, facts: SpanAttributes) -> Span:
+    def _span(self, raw: ProtoSpan, place: _Place, known: _Known, facts: SpanAttributes) -> Span:
         """The span. If it is no root and tells nothing of an agent's work: where it belongs, and whether it failed."""
-        if known.is_irrelevant and place.parent_span_id:
+        code = raw.status.code
+        has_failed = code == span_reading.ERROR_STATUS
+        if known.is_irrelevant and place[-1]:
             self._ignored[Ignored.SPAN_IRRELEVANT] += 1
             # It may yet be the topmost that comes, whose error is that of the run.
-            why = span_reading.error_type_of(facts, raw.status.message)
-            has_failed = raw.status.code == span_reading.ERROR_STATUS
-            return replace(place, error=True, error_type=self._label(why)) if has_failed else place
+            why = span_reading.error_type_of(facts, raw.status.message) if has_failed else None
+            return Span(*place, error=has_failed or None, error_type=self._label(why))
         if known.mended:
             self._ignored[Ignored.LABEL_MENDED] += known.mended
-        kind, code = known.kind, raw.status.code
-        if known.is_all and code != span_reading.ERROR_STATUS:
-            return replace(place, **known.said, error=span_reading.error_of(code, facts, answer=None))
-        asked = span_reading.asked_of(facts) if kind in _ASKED else Asked()
-        is_call = kind is OperationKind.MODEL
+        kind = known.kind
+        if known.is_all and not has_failed:
+            return Span(*place, **known.said, error=span_reading.error_of(code, facts, answer=None))
+        is_call, is_asked = kind is _MODEL, kind in _ASKED
+        asked = span_reading.asked_of(facts) if is_asked else Asked()
         input_tokens, output_tokens = span_reading.tokens_of(facts, is_call=is_call)
         answer = span_reading.answered(facts, output_tokens)
         error = span_reading.error_of(code, facts, answer=answer)
         request_model, response_model = (
-            span_reading.models_of(facts, failed=bool(error), is_call=is_call) if kind in _ASKED else (None, None)
+            span_reading.models_of(facts, failed=bool(error), is_call=is_call) if is_asked else (None, None)
         )
-        return replace(
-            place,
-            **known.said,
+        return Span(
+            *place,
+            **{**known.said, **{field: read(facts) for field, read in known.differs}},
             error=error,
             error_type=self._label(span_reading.error_type_of(facts, raw.status.message if error else "")),
             request_model=self._label(request_model),
             response_model=self._label(response_model),
-            conversation_id=facts.first(Field.CONVERSATION, values.identifier),
-            user_id=facts.first(Field.USER, values.identifier),
-            request_id=facts.first(Field.REQUEST_ID, values.identifier),
             text=None if asked.text is None else asked.text[: self._limits.max_text_chars],
             is_wrapped=not asked.is_plain,
             messages=asked.messages,
-            tools=span_reading.tools_on_offer(facts) if kind in _ASKED else (),
+            tools=span_reading.tools_on_offer(facts) if is_asked else (),
             answered=answer,
-            calls_tools=(is_call or kind is OperationKind.AGENT) and span_reading.calls_tools(facts),
+            calls_tools=(is_call or kind is _AGENT) and span_reading.calls_tools(facts),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
-            cost_usd=span_reading.cost_of(facts),
-            budget=span_reading.budget_of(facts),
-            attributes=span_reading.request_attributes(facts.request_attributes()),
         )
 
     def _service(self, facts: SpanAttributes) -> str | None:
@@ -388,6 +401,8 @@ def _known(
         "capability": None if capability is None else capability[1],
         "capability_rule": None if capability is None else capability[0],
         "tool_name": tool_name,
+        # The names of such attributes have no end, and neither have spans with them: none is remembered.
+        "attributes": span_reading.request_attributes(facts.request_attributes()) or None,
     }
     is_classified = capability is not None and (bool(facts.looked_at) or not resource.looked_at)
     is_told = is_classified or facts.request_attributes() or not span_reading.WORDS_OF_OURS.isdisjoint(facts.singles)
@@ -398,32 +413,28 @@ def _known(
         ignored[Ignored.LABEL_MENDED],
         is_irrelevant=kind is OperationKind.OTHER and not is_told,
         is_all=is_alone and kind not in _ASKED,
+        differs=[each[1:] for each in span_reading.DIFFERING if not facts.singles.keys().isdisjoint(each[0])],
     )
 
 
 def _label(ignored: Counter[Ignored], value: Any) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    label = clean_label(str(value))  # a version may be a number
-    if label != str(value):
+    text = value if isinstance(value, str) else str(value) if type(value) is int else None  # a version may be a number
+    label = None if text is None else clean_label(text)
+    if label != text:
         ignored[Ignored.LABEL_MENDED] += 1
     return label
 
 
-def _place(raw: ProtoSpan) -> Span | None:
-    """A span with no more than the ids and times of *raw*, or None where it cannot be placed in a trace."""
-    trace_id, span_id = _trace_id(raw.trace_id), values.hexadecimal_id(raw.span_id, values.SPAN_ID_BYTES)
-    started_at, ended_at = values.seconds(raw.start_time_unix_nano), values.seconds(raw.end_time_unix_nano)
+def _place(raw: ProtoSpan) -> _Place | None:
+    """Where and when the span *raw* was, or None where it cannot be placed in a trace."""
+    trace_id, span_id = _trace_id(raw.trace_id), hexadecimal_id(raw.span_id, SPAN_ID_BYTES)
+    started_at, ended_at = seconds(raw.start_time_unix_nano), seconds(raw.end_time_unix_nano)
     if not trace_id or span_id is None or started_at is None:
         return None
-    return Span(
-        trace_id=trace_id,
-        span_id=span_id,
-        parent_span_id=values.hexadecimal_id(raw.parent_span_id, values.SPAN_ID_BYTES),
-        started_at=started_at,
-        ended_at=None if ended_at is None else max(started_at, ended_at),  # clocks step back
-    )
+    if ended_at is not None and ended_at < started_at:  # clocks step back
+        ended_at = started_at
+    return trace_id, span_id, started_at, ended_at, hexadecimal_id(raw.parent_span_id, SPAN_ID_BYTES)
 
 
 def _trace_id(raw: bytes) -> TraceId:
-    return TraceId(values.hexadecimal_id(raw, values.TRACE_ID_BYTES) or "")
+    return TraceId(hexadecimal_id(raw, TRACE_ID_BYTES) or "")

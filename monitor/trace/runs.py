@@ -30,10 +30,10 @@ _WRAPPED_IN = frozenset({_STEP, _OTHER})
 
 def unique_spans(spans: Iterable[Span]) -> dict[str, Span]:
     """Each span once, by id; if two share an id, the one that outranks the other, in whatever order they came."""
-    kept: dict[str, Span] = {}
-    for span in spans:
-        known = kept.setdefault(span.span_id, span)
-        if known is not span and span.outranks(known):
+    spans = list(spans)
+    kept = {span.span_id: span for span in spans}
+    for span in reversed(spans) if len(kept) < len(spans) else ():  # of two that are equal, the first
+        if not kept[span.span_id].outranks(span):
             kept[span.span_id] = span
     return kept
 
@@ -60,7 +60,10 @@ class Run(Struct, frozen=True, gc=False):
 
     def first(self, name: str) -> Any:
         """The attribute *name* of the head, or else of the earliest span that has it."""
-        return next((found for span in self.ordered if (found := getattr(span, name)) is not None), None)
+        for span in self.ordered:
+            if (found := getattr(span, name)) is not None:
+                return found
+        return None
 
     @property
     def is_agents_work(self) -> bool:
@@ -93,7 +96,7 @@ class _Tree:
 
     def below(self, spans: Iterable[Span]) -> set[str]:
         """Ids of everything under *spans*."""
-        return self.at_or_below(child for span in spans for child in self._children.get(span.span_id, ()))
+        return self.at_or_below([child for span in spans for child in self._children.get(span.span_id, ())])
 
     def above(self, span: Span) -> Iterator[Span]:
         """The parent of *span*, its parent, and so on."""
@@ -115,9 +118,11 @@ def runs_of(spans: Iterable[Span]) -> Iterator[Run]:
     enclosed = tree.below(work)
     # In a cycle no span is on top; the earliest is as good as any other.
     topmost = [span for span in work if span.span_id not in enclosed] or work[:1]
-    if adopted := _adopted(topmost, tree):
-        tree = _Tree([adopted.get(span.span_id, span) for span in tree.spans])
-    groups = _side_by_side([span for span in topmost if span.span_id not in adopted], tree)
+    groups = [topmost] if topmost else []
+    if len(topmost) > 1:  # as in few traces
+        if adopted := _adopted(topmost, tree):
+            tree = _Tree([adopted.get(span.span_id, span) for span in tree.spans])
+        groups = _side_by_side([span for span in topmost if span.span_id not in adopted], tree)
     for tops in groups:
         own = tree.spans
         if len(groups) > 1:  # each also has the facts of the application's spans above it
@@ -157,7 +162,7 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
         root=root if is_all else None,
         head=head,
         last=max([top for top in tops if top.span_id not in aside], key=by_end, default=head),
-        ordered=[head, *(span for span in own if span is not head)],
+        ordered=[head, *[span for span in own if span is not head]],
         model_calls=calls,
         tool_calls=[span for span in tools if not _repeats_parent(span, tree)],
         spine={span.span_id for span in own} - tree.below(tools) - aside,
@@ -183,7 +188,7 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
     """*topmost* spans grouped by run, the earliest run first; within a run, its agent comes first."""
     agents = [span for span in topmost if span.kind in AGENTS]
     if not agents:
-        return _by_request(topmost, tree) if len(topmost) > 1 else [[span] for span in topmost]
+        return _by_request(topmost, tree)
     groups = {agent.span_id: [agent] for agent in agents}
     under = {agent.parent_span_id for agent in agents}
     services = {None, *map(_own_service, agents)}
@@ -237,15 +242,16 @@ def by_end(span: Span) -> tuple[float, float, str]:
 
 def innermost(calls: Sequence[Span], layers: Mapping[str, AbstractSet[str]]) -> Sequence[Span]:
     """Of *calls* that record one call several times (see `Run.layers`), the innermost record of each."""
-    wrappers = {outer for call in calls for outer in layers.get(call.span_id, ())}
+    wrappers = {outer for call in calls for outer in layers.get(call.span_id, ())} if layers else ()
     return [call for call in calls if call.span_id not in wrappers] or calls
 
 
 def _layers(calls: Sequence[Span], tree: _Tree) -> Mapping[str, AbstractSet[str]]:
     layers = {call.span_id: above for call in calls if (above := set(_enclosing_calls(call, tree)))}
     # Some libraries do not make their span the parent of what happens in it; a second library's span is beside it.
+    has_other_name = any(call.name != calls[0].name for call in calls)
     beside = sorted(calls, key=lambda call: (call.parent_span_id or "", call.started_at, -end_of(call)))
-    for outer, inner in pairwise(beside):
+    for outer, inner in pairwise(beside if has_other_name else ()):
         asks_same, wrote = outer.request_model == inner.request_model, (outer.output_tokens, inner.output_tokens)
         answers_same = None not in (*wrote, outer.response_model) and outer.response_model == inner.response_model
         is_beside = outer.name != inner.name and outer.parent_span_id == inner.parent_span_id

@@ -79,7 +79,7 @@ class SpanAttributes(Struct, gc=False):
     Values by the fact that they tell.
 
     Attributes:
-        singles: Rank in the table and value, by fact; best rank first only when read through `values`.
+        singles: Rank in the table and value, by fact; best rank first.
         families: Flattened families by prefix: what follows the prefix, and the value.
         looked_at: Values of the attributes that rules of the settings look at.
         messages: Messages that travelled as events, in their order.
@@ -93,14 +93,6 @@ class SpanAttributes(Struct, gc=False):
     messages: dict[Field, list[dict[str, Any]]] = {}
     telling: Sequence[Any] | None = None
 
-    def add(self, meaning: Meaning, value: Any) -> None:
-        """Keep the *value* of an attribute of that *meaning*."""
-        if meaning.prefix:
-            self.families.setdefault(meaning.prefix, {})[meaning.rest] = value
-            return
-        kept = (meaning.rank, _unquoted(value) if meaning.is_quoted else value)
-        self.singles.setdefault(meaning.fact, []).append(kept)
-
     def add_message(self, fact: Field, role: str, attributes: Mapping[str, Any]) -> None:
         """Keep a message that an event with these *attributes* holds."""
         content = next((attributes[key] for key in MESSAGE_KEYS if attributes.get(key) is not None), None)
@@ -108,35 +100,27 @@ class SpanAttributes(Struct, gc=False):
 
     def first(self, fact: Field, read: Callable[[Any], _T | None]) -> _T | None:
         """The first value of *fact*, best name first, that *read* can make something of."""
-        held = self.singles.get(fact)
-        if held is None:
-            return None
-        if len(held) == 1:
-            return read(held[0][1])
-        return next((found for value in self.values(fact) if (found := read(value)) is not None), None)
+        for _, value in self.singles.get(fact, ()):
+            if (found := read(value)) is not None:
+                return found
+        return None
 
-    def values(self, fact: Field) -> Iterator[Any]:
+    def values(self, fact: Field) -> list[Any]:
         """Values of *fact* under single names, best name first."""
-        found = self.singles.get(fact, ())
-        for _, value in sorted(found, key=itemgetter(0)) if len(found) > 1 else found:
-            yield value
+        return [value for _, value in self.singles.get(fact, ())]
 
     def documents(self, fact: Field) -> Iterator[Any]:
         """What `written` gives, with JSON taken apart."""
         return map(parsed, self.written(fact))
 
-    def written(self, fact: Field) -> Iterator[Any]:
+    def written(self, fact: Field) -> list[Any]:
         """Values of *fact* under any name, best name first, with flattened lists put together."""
-        if fact in self.messages:
-            yield self.messages[fact]
-        ranked = list(self.singles.get(fact, ()))
+        ranked = self.singles.get(fact, [])
         for prefix, held in self.families.items():
             if (family := _FAMILIES[prefix]).fact is fact and (items := [*map(_unflattened, _indexed(held))]):
-                ranked.append((family.rank, items))
-        if len(ranked) > 1:
-            ranked.sort(key=itemgetter(0))
-        for _, value in ranked:
-            yield value
+                ranked = sorted([*ranked, (family.rank, items)], key=itemgetter(0))
+        values = [value for _, value in ranked]
+        return [self.messages[fact], *values] if fact in self.messages else values
 
     def evaluations(self) -> Iterator[SpanAttributes]:
         """Evaluations that are written on the span itself."""
@@ -154,7 +138,8 @@ class SpanAttributes(Struct, gc=False):
         return not self.families.keys() <= _SAID_ANYWHERE
 
 
-def _unquoted(value: Any) -> Any:
+def unquoted(value: Any) -> Any:
+    """*value* without the quotes in which some libraries write a text, as JSON does."""
     is_quoted = isinstance(value, str) and value[:1] == value[-1:] == '"'
     with suppress(ValueError):
         return read_json(value) if is_quoted else value

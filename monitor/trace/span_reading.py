@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from monitor.trace import semconv
 from monitor.trace.bounds import MOST_ATTRIBUTE_CHARACTERS, MOST_ATTRIBUTES
 from monitor.trace.messages import Asked, has_content, model_and_usage_of, parsed, request_of, tools_of
-from monitor.trace.model import NO_BUDGET, Budget, Tool
+from monitor.trace.model import Budget, Tool
 from monitor.trace.semconv import Field
 from monitor.trace.span import OperationKind
 from monitor.trace.span_attributes import SpanAttributes, meaning_of
-from monitor.trace.values import amount, count, dollars, number, written_number
+from monitor.trace.values import amount, count, dollars, identifier, number, written_number
 
 ERROR_STATUS, _OK_STATUS = 2, 1
 # Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
@@ -27,6 +27,7 @@ _LEVEL, _ERROR_TYPE, _ERROR_MESSAGE, _COST, _COST_PART = (
 )  # fmt: skip
 _INPUT_TOKENS, _OUTPUT_TOKENS, _TOKENS = Field.INPUT_TOKENS, Field.OUTPUT_TOKENS, Field.TOKENS
 _OF_CACHES = (Field.CACHED_TOKENS, Field.CACHE_WRITTEN_TOKENS)
+_PARTS_OF_TOKENS = frozenset({*_OF_CACHES, Field.REASONING_TOKENS})
 _ALL_TOKENS = frozenset({_INPUT_TOKENS, _OUTPUT_TOKENS, _TOKENS})
 _CALLS = frozenset({Field.PROVIDER, _OUTPUT_TOKENS})
 _SIGNS_OF_A_STEP = _ALL_TOKENS | _CALLS | {_INPUT, _OUTPUT, _TOOLS, _COST, _COST_PART, _REQUEST_MODEL, Field.AGENT_NAME}
@@ -241,8 +242,8 @@ def calls_tools(attributes: SpanAttributes) -> bool:
     """Whether the answer calls a tool, in any provider's words."""
     is_named = any("tool_call" in name for names in attributes.families.values() for name in names)
     # The expression takes twenty times as long as a look for what all its words have in common.
-    written = map(str, (*attributes.values(_OUTPUT), *attributes.messages.get(_OUTPUT, ())))
-    return is_named or any(("tool" in text or "function" in text) and _TOOL_CALL.search(text) for text in written)
+    text = "\n".join(map(str, (*attributes.values(_OUTPUT), *attributes.messages.get(_OUTPUT, ()))))
+    return is_named or (("tool" in text or "function" in text) and _TOOL_CALL.search(text) is not None)
 
 
 _TOOL_CALL = re.compile(
@@ -258,7 +259,9 @@ def tokens_of(attributes: SpanAttributes, *, is_call: bool) -> tuple[int | None,
     """
     if not is_call and _ALL_TOKENS.isdisjoint(attributes.singles):
         return None, None
-    own = attributes.first(Field.INPUT_TOKENS, count), attributes.first(Field.OUTPUT_TOKENS, count)
+    own = attributes.first(_INPUT_TOKENS, count), attributes.first(_OUTPUT_TOKENS, count)
+    if None not in own and _PARTS_OF_TOKENS.isdisjoint(attributes.singles):  # as nearly all say it
+        return own
     both = attributes.first(Field.TOKENS, _usage) or (None, None)
     if is_call and own == both == (None, None):
         both = _usage(_model_and_usage(attributes)[1]) or both
@@ -311,9 +314,17 @@ def _cost_within(metadata: Mapping[str, Any]) -> float | None:
 
 def budget_of(attributes: SpanAttributes) -> Budget:
     """What the run is allowed."""
-    if _BUDGETS.keys().isdisjoint(attributes.singles):
-        return NO_BUDGET
     return Budget(*(attributes.first(fact, read) for fact, read in _BUDGETS.items()))
+
+
+DIFFERING: Sequence[tuple[Collection[Field], str, Callable[[SpanAttributes], Any]]] = (
+    ((Field.CONVERSATION,), "conversation_id", lambda facts: facts.first(Field.CONVERSATION, identifier)),
+    ((Field.USER,), "user_id", lambda facts: facts.first(Field.USER, identifier)),
+    ((Field.REQUEST_ID,), "request_id", lambda facts: facts.first(Field.REQUEST_ID, identifier)),
+    ((_COST, _COST_PART), "cost_usd", cost_of),
+    (_BUDGETS.keys(), "budget", budget_of),
+)
+"""Facts that few spans tell, the field of `Span` that they are for, and what reads it."""
 
 
 def request_attributes(flattened: Mapping[str, Any]) -> dict[str, float | str]:
