@@ -8,6 +8,7 @@ parsed, and a broken one costs itself alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
@@ -22,7 +23,7 @@ from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from monitor.trace.model import DropReason, InvalidRecord
-from monitor.trace.reader import Decoded, DecodeOptions, Reader
+from monitor.trace.reader import Attributes, Decoded, DecodeOptions, Reader
 from monitor.trace.settings import Limits
 from monitor.trace.values import SPAN_ID_BYTES, TRACE_ID_BYTES
 
@@ -68,31 +69,34 @@ def decode_protobuf(value: bytes, limits: Limits, options: DecodeOptions) -> Dec
         or sum(len(scope.spans) for part in parts for scope in part.scope_spans) > limits.max_spans
     ):
         raise InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
-    leaves = [(b"".join(part.resource), [leaf for scope in part.scope_spans for leaf in scope.spans]) for part in parts]
-    reader = Reader(options, limits, _value)
+    decoded = Reader(options, limits, _value).read(map(_spans, parts))
     # A log record that is read as a span has no ids, and a span that is read as a log record no time: the field
     # numbers are the same, the types are not.
-    spans = [
-        (
-            (_parsed(resource_pb2.Resource, resource) or resource_pb2.Resource()).attributes,
-            [_parsed(trace_pb2.Span, leaf) or trace_pb2.Span() for leaf in held],
-        )
-        for resource, held in leaves
-    ]
-    if any(_is_whole(span) for _, held in spans for span in held):
-        return reader.read(spans)
-    logs = [log for _, held in leaves for leaf in held if (log := _parsed(LogRecord, leaf)) is not None]
+    if decoded.spans or any(_is_whole(span) for part in parts for span in _spans(part)[1]):
+        return decoded
+    reader = Reader(options, limits, _value)
+    leaves = [leaf for part in parts for leaf in _leaves(part)]
+    logs = [log for leaf in leaves if (log := _parsed(LogRecord, leaf)) is not None]
     if any(log.time_unix_nano or log.observed_time_unix_nano or log.attributes for log in logs):
         return reader.read(logs=logs)
-    metrics = [metric for _, held in leaves for leaf in held if (metric := _parsed(Metric, leaf)) is not None]
+    metrics = [metric for leaf in leaves if (metric := _parsed(Metric, leaf)) is not None]
     if any(metric.WhichOneof("data") for metric in metrics):
         return reader.read()  # they say nothing of requests
-    has_leaves = any(held for _, held in leaves)
-    if request is None or (has_leaves and not logs):
+    if request is None or (leaves and not logs):
         raise InvalidRecord(DropReason.NOT_PROTOBUF, "neither traces nor logs of OTLP")
-    if has_leaves:
+    if leaves:
         raise InvalidRecord(DropReason.FIELD_INVALID, "no span has ids and a start, no log record a time")
     return reader.read()
+
+
+def _leaves(part: Any) -> Iterator[bytes]:
+    return (leaf for scope in part.scope_spans for leaf in scope.spans)
+
+
+def _spans(part: Any) -> tuple[Attributes, Iterator[trace_pb2.Span]]:
+    """The attributes of the resource *part*, and its spans, each parsed as it is read: so it is still in the cache."""
+    resource = _parsed(resource_pb2.Resource, b"".join(part.resource)) or resource_pb2.Resource()
+    return resource.attributes, (_parsed(trace_pb2.Span, leaf) or trace_pb2.Span() for leaf in _leaves(part))
 
 
 _Message = TypeVar("_Message", bound=Message)
