@@ -114,7 +114,9 @@ def _promote(review: Reviewer, draft: Draft, ledger: SqlLedger) -> str:
 
 def _holding(review: Reviewer) -> str:
     """The rollouts under way that are read under a trusted calibration."""
-    return ", ".join(f"{rollout.service}: {rollout.baseline} → {rollout.candidate}" for rollout in review.held_by())
+    return ", ".join(
+        f"{rollout.service}: {rollout.baseline} → {rollout.candidate}" for rollout in review.blocking_rollouts()
+    )
 
 
 calibrations = app.group("calibrations", "List, show, compare, promote and roll back frozen calibrations.")

@@ -1,6 +1,6 @@
 """
-The running service: it puts the stages in order.
+The running service: connects the stages.
 
-In: records of a source. Out: a ledger kept up to date, verdicts, and the snapshot that the next scrape shows.
-Always: a batch and its offsets are one transaction; an outage pauses reading and loses nothing.
+In: records from a source. Out: an up-to-date ledger, verdicts, and the snapshot for the next scrape.
+Always: a batch and its offsets are written in one transaction; an outage pauses reading and loses nothing.
 """

@@ -1,7 +1,8 @@
 """
-Tags what was decoded or assembled, and writes it to the ledger in one transaction with its offsets.
+Tags decoded records and assembled traces, and writes them to the ledger in one transaction with their offsets.
 
-What came before the first request of a new model version is written before that request is tagged.
+A batch in which a new model version appears is split: the records before its first request are written, and a
+calibration is frozen, before that request is tagged.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from monitor.trace.model import REFERENCE_ENVIRONMENT, UNRESOLVED, Ignored, Trac
 
 _log = structlog.get_logger()
 
-_MOST_LOGGED = 10  # dead letters of one batch; batch.committed says how many there were
+_MOST_LOGGED = 10  # dead letters per batch; batch.committed logs how many there were in all
 _SUMMARY_SECONDS = 60.0
-_MOST_APART = 8  # more versions that begin in one batch are not rollouts: hostile or careless names
+_MOST_NEW_VERSIONS = 8  # a batch with more is not split: such names are hostile or careless, not rollouts
 
 
 class BatchWriter:
     """
-    Writes batches in parts: before the first request of a new version, what came before it is written and frozen.
+    Writes batches, each split at the first request of every new version so that a calibration is frozen before it.
 
     Args:
-        stages: Where batches go, and who freezes.
-        publisher: Shows when the last batch was written, and which traces failed.
-        rules: How records are read.
-        caps: How many versions and services the ledger tells apart.
+        stages: Source, dead letters, ledger and the reviewer that freezes calibrations.
+        publisher: Publishes the time of the last commit and the exemplars of failed traces.
+        rules: How records are decoded.
+        caps: Most versions and services that the ledger counts separately.
     """
 
     def __init__(self, stages: Stages, publisher: Publisher, rules: pipeline.DecodeRules, caps: LedgerSettings) -> None:
@@ -47,39 +48,39 @@ class BatchWriter:
         self._publisher = publisher
         self._rules = rules
         self._caps = caps
-        self._counted: Counter[str] = Counter()
-        self._said_at = -_SUMMARY_SECONDS
+        self._counts_to_log: Counter[str] = Counter()
+        self._logged_at = -_SUMMARY_SECONDS
 
     def write(self, records: Sequence[DecodedRecord], next_offsets: Mapping[TopicPartition, int]) -> None:
         """
         Write *records* and, for each of their partitions, the offset to read next.
 
         Raises:
-            DependencyUnreachable: the ledger or the dead letters cannot be written; the rest was not.
-            OffsetFenced: another owner moved one of the offsets; the rest was not written.
+            DependencyUnreachable: the ledger or the dead-letter topic cannot be written; the remaining parts were not.
+            OffsetFenced: another owner moved one of the offsets; the remaining parts were not written.
         """
         while records:
             new = self._versions.new_in(traces_in(records))
-            if len(new) > _MOST_APART:
+            if len(new) > _MOST_NEW_VERSIONS:
                 self._freeze_before(new, records)
                 continue
-            # History may come right before them, and must be in the ledger for the calibration to know it.
-            before, records_left = split_before(records, new) if new else (records, ())
+            # Earlier records may be history that the calibration learns from, so they must be in the ledger first.
+            before, remaining = split_before(records, new) if new else (records, ())
             if before:
-                ends = {first.partition: first.record.position.offset for first in fronts(records_left)}
-                self._write(before, {**next_offsets, **ends})
+                next_of_split = {first.partition: first.record.position.offset for first in first_records(remaining)}
+                self._write(before, {**next_offsets, **next_of_split})
             else:
-                first = fronts(records)
+                first = first_records(records)
                 self._freeze_before(self._versions.new_in(traces_in(first)), first)
-            records = records_left
+            records = remaining
 
     def write_assembled(self, built: Sequence[BuiltTrace], postponed: Mapping[TraceId, float]) -> int:
-        """Write the traces, and put off others; the number of those whose spans are no longer pending."""
+        """Write the *built* traces and postpone others; returns how many traces have no pending spans any more."""
         closed = 0
         if postponed:
             self._write_assembled((), postponed=postponed)
         while built:
-            known = list(takewhile(lambda each: not self._versions.new_in(each.runs), built))
+            known = list(takewhile(lambda trace: not self._versions.new_in(trace.runs), built))
             if known:
                 closed += self._write_assembled(known)
             else:
@@ -89,10 +90,10 @@ class BatchWriter:
 
     @cached_property
     def _versions(self) -> SeenVersions:
-        activity, named = self._stages.ledger.activity(), {each.name for each in self._stages.ledger.names()}
+        activity, names = self._stages.ledger.activity(), {row.name for row in self._stages.ledger.names()}
         self._stages.reviewer.load()
-        seen = [(each.service, each.environment, each.model_version) for each in activity]
-        return SeenVersions([version for version in seen if " ".join(version) in named], self._caps)
+        seen = [(version.service, version.environment, version.model_version) for version in activity]
+        return SeenVersions([key for key in seen if " ".join(key) in names], self._caps)
 
     def _freeze_before(self, versions: frozenset[VersionKey], records: Collection[DecodedRecord] = ()) -> None:
         clock = self._stages.clock
@@ -103,11 +104,11 @@ class BatchWriter:
 
     def _write(self, records: Sequence[DecodedRecord], ends: Mapping[TopicPartition, int]) -> None:
         stages = self._stages
-        owned = stages.source.assignment()
-        counts = Counter([each.record.position[:2] for each in records])
+        assigned = stages.source.assignment()
+        counts = Counter([decoded.record.position[:2] for decoded in records])
         next_offsets = {partition: ends[partition] for partition in ends if partition in counts}
         stages.clock.observe(pipeline.latest_event_time(records))
-        dead = [each.dead_letter for each in records if each.dead_letter is not None]
+        dead = [decoded.dead_letter for decoded in records if decoded.dead_letter is not None]
         if dead:
             stages.dead_letters.write(dead)
         events = [event for record in records for event in record.events]
@@ -116,10 +117,10 @@ class BatchWriter:
                 events=pipeline.tag_events(events, stages.reviewer.tagger, self._rules),
                 spans=[span for record in records for span in record.spans],
                 dead_letters=dead,
-                offsets=[OffsetCommit(part, owned[part], offset) for part, offset in next_offsets.items()],
+                offsets=[OffsetCommit(part, assigned[part], offset) for part, offset in next_offsets.items()],
                 records={TopicPartition(*partition): count for partition, count in counts.items()},
                 received_at=stages.clock.time(),
-                ignored=sum((Counter(each.ignored) for each in records if each.ignored), Counter[Ignored]()),
+                ignored=sum((Counter(decoded.ignored) for decoded in records if decoded.ignored), Counter[Ignored]()),
             )
         )
         stages.source.committed(next_offsets)
@@ -128,7 +129,7 @@ class BatchWriter:
         self._log_committed(len(records), recorded, dead)
 
     def _write_assembled(self, built: Sequence[BuiltTrace], *, postponed: Mapping[TraceId, float] | None = None) -> int:
-        runs = [run for each in built for run in each.runs]
+        runs = [run for trace in built for run in trace.runs]
         tagged = iter(pipeline.tag_traces(runs, self._stages.reviewer.tagger, self._rules))
         assembled = [
             Assembled(pending.trace_id, len(pending.spans), list(islice(tagged, len(runs)))) for pending, runs in built
@@ -150,7 +151,7 @@ class BatchWriter:
             labelled=recorded.labelled,
             dead_letters=len(dead),
         )
-        # A flood of such records must not flood the logs; each is in the ledger and the dead-letter topic.
+        # A flood of bad records must not flood the log; the ledger counts and the dead-letter topic stores every one.
         for letter in dead[:_MOST_LOGGED]:
             _log.warning(
                 "record.dead_lettered",
@@ -161,25 +162,25 @@ class BatchWriter:
             )
 
     def _count(self, event: str, **counts: int) -> None:
-        """Each batch at `debug`; what they came to, once a minute, at `info`."""
+        """Log each batch at `debug`, and once a minute their sums at `info`."""
         _log.debug(event, **counts)
-        self._counted.update(counts)
+        self._counts_to_log.update(counts)
         now = self._stages.clock.monotonic()
-        if now - self._said_at >= _SUMMARY_SECONDS:
-            _log.info("traffic.recorded", **self._counted)
-            self._counted, self._said_at = Counter(), now
+        if now - self._logged_at >= _SUMMARY_SECONDS:
+            _log.info("traffic.recorded", **self._counts_to_log)
+            self._counts_to_log, self._logged_at = Counter(), now
 
 
 class SeenVersions:
     """
-    Which live versions were seen before; those of history never count as new, since nothing is judged there.
+    The live versions seen so far. Versions of the reference environment are never new: they are not judged.
 
-    A version over the caps is not new either: the ledger counts it as `other`, and no verdict is about it. So hostile
-    names, however many, are at most as many new versions as the ledger tells apart.
+    A version over the caps is not new either: the ledger counts it as `other`, so it never gets a verdict. The caps
+    therefore bound how many calibrations a flood of hostile names can cause.
 
     Args:
         known: Versions seen before.
-        caps: How many versions and services the ledger tells apart.
+        caps: Most versions and services that the ledger counts separately.
     """
 
     def __init__(self, known: Iterable[VersionKey], caps: LedgerSettings) -> None:
@@ -190,22 +191,22 @@ class SeenVersions:
             self._add(version)
 
     def new_in(self, traces: Iterable[Trace]) -> frozenset[VersionKey]:
-        """Versions of *traces* that are live, were never seen and have a place."""
-        new = {(trace.service, trace.environment, trace.model_version) for trace in traces} - self._seen
-        judged = (each for each in new if each[1] != REFERENCE_ENVIRONMENT and each[2] != UNRESOLVED)
-        return frozenset(filter(self._fits, judged))
+        """Versions of *traces* that are live, not seen before and within the caps."""
+        live = (trace for trace in traces if trace.environment != REFERENCE_ENVIRONMENT)
+        versions = {(t.service, t.environment, t.model_version) for t in live if t.model_version != UNRESOLVED}
+        return frozenset(filter(self._fits, versions - self._seen))
 
     def register(self, versions: Iterable[VersionKey]) -> None:
-        """From now on *versions* were seen, as far as there are places."""
+        """Mark *versions* as seen, as far as the caps allow."""
         for version in sorted(versions):
             if self._fits(version):
                 self._add(version)
 
     def _fits(self, version: VersionKey) -> bool:
-        pair = " ".join(version[:2])
-        taken = self._series.get(pair, 0) // SERIES_OF_VERSION
-        within = taken < self._caps.max_model_versions if taken else len(self._series) < self._caps.max_services
-        return within and has_room(self._series, pair, SERIES_OF_VERSION, self._caps)
+        service = " ".join(version[:2])  # with its environment
+        versions = self._series.get(service, 0) // SERIES_OF_VERSION
+        within = versions < self._caps.max_model_versions if versions else len(self._series) < self._caps.max_services
+        return within and has_room(self._series, service, SERIES_OF_VERSION, self._caps)
 
     def _add(self, version: VersionKey) -> None:
         if version not in self._seen:
@@ -217,24 +218,24 @@ def split_before(
     records: Sequence[DecodedRecord], versions: frozenset[VersionKey]
 ) -> tuple[Sequence[DecodedRecord], Sequence[DecodedRecord]]:
     """
-    What comes before the first request of *versions* in its partition, and the rest; both keep their order.
+    Split *records* in each partition before the first request of *versions*; both parts keep their order.
 
-    Only within a partition do records have an order, so a partition without such a request comes before all others.
+    Kafka orders records within a partition only, so all records of a partition without such a request count as earlier.
     """
     before: list[DecodedRecord] = []
     rest: list[DecodedRecord] = []
-    begun: set[TopicPartition] = set()
+    split: set[TopicPartition] = set()
     for record in records:
         partition = record.partition
-        if partition not in begun and any(
+        if partition not in split and any(
             (trace.service, trace.environment, trace.model_version) in versions for trace in traces_in([record])
         ):
-            begun.add(partition)
-        (rest if partition in begun else before).append(record)
+            split.add(partition)
+        (rest if partition in split else before).append(record)
     return before, rest
 
 
-def fronts(records: Iterable[DecodedRecord]) -> Sequence[DecodedRecord]:
+def first_records(records: Iterable[DecodedRecord]) -> Sequence[DecodedRecord]:
     """The first record of each partition."""
     first: dict[TopicPartition, DecodedRecord] = {}
     for record in records:

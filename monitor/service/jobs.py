@@ -1,4 +1,4 @@
-"""Jobs that come round again: done between two batches of the loop, or on threads of their own beside it."""
+"""Periodic jobs, which run either between two batches of the loop or on threads of their own."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _STOP_SECONDS = 2.0
 @dataclass(frozen=True, slots=True)
 class Job:
     """
-    Something to be done again and again.
+    A periodic job.
 
     Attributes:
-        name: One word, for the log and the health facts.
-        run: Does it.
-        interval_seconds: Time from one beginning to the next, at least.
-        backoff_ratio: Seconds of rest per second of work, so that a slow job leaves time for the rest.
+        name: One word, for the log and the health checks.
+        run: Runs it once.
+        interval_seconds: Shortest time from one start to the next.
+        backoff_ratio: Seconds of rest per second of work, so that a slow job does not use up the database.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Job:
 
     def due_at(self, *, began: float, ended: float) -> float:
         """
-        When it is due again after it was done from *began* to *ended* (all three monotonic seconds).
+        When the job is due again after a run from *began* to *ended*, all in monotonic seconds.
 
         >>> Job("review", print, interval_seconds=15.0, backoff_ratio=5.0).due_at(began=100.0, ended=104.0)
         124.0
@@ -46,11 +46,11 @@ class Job:
 
 class InTurn:
     """
-    Each job is done by the loop itself, when it is due: a replay gives the same every time.
+    Runs due jobs on the loop's own thread, so that a replay gives the same result every time.
 
     Args:
-        jobs: In the order in which they are done.
-        clock: The loop's; of a replay it is event time.
+        jobs: In the order in which they run.
+        clock: The clock of the loop; event time in a replay.
     """
 
     def __init__(self, jobs: Sequence[Job], clock: Clock) -> None:
@@ -58,10 +58,10 @@ class InTurn:
         self._due_at = dict.fromkeys(jobs, -math.inf)
 
     def start(self) -> None:
-        """Nothing to start."""
+        """Do nothing: there are no threads."""
 
     def turn(self) -> None:
-        """Do what is due; called after each batch."""
+        """Run what is due; called after each batch."""
         for job, due_at in self._due_at.items():
             began = self._clock.monotonic()
             if began >= due_at:
@@ -69,20 +69,20 @@ class InTurn:
                 self._due_at[job] = job.due_at(began=began, ended=self._clock.monotonic())
 
     def stop(self) -> None:
-        """Nothing to stop."""
+        """Do nothing: there are no threads."""
 
 
 class OnThreads:
     """
-    Each job has a thread of its own, so that the loop never waits for it.
+    Runs each job on a thread of its own, so that the loop never waits for it.
 
-    A dependency out of reach goes to *note*, and the job is tried again when it is next due. Anything else that a job
-    raises ends that job, and the loop's next turn.
+    An unreachable dependency is reported to *note*, and the job runs again when it is next due. Any other exception
+    ends the job, and the loop raises it in its next turn.
 
     Args:
-        jobs: Done side by side.
-        clock: For how long they take.
-        note: Called after each run with the job's name, its problem (empty where it had none) and the seconds it took.
+        jobs: Run concurrently.
+        clock: Measures how long they take.
+        note: Called after each run with the job's name, its problem (empty on success) and the seconds it took.
     """
 
     def __init__(self, jobs: Sequence[Job], clock: Clock, *, note: Callable[[str, str, float], None]) -> None:
@@ -94,20 +94,20 @@ class OnThreads:
         self._failure: BaseException | None = None
 
     def start(self) -> None:
-        """Before the first turn."""
+        """Start the threads; called before the first turn."""
         for job in self._jobs:
-            # A job that hangs must not keep the process from ending: what it had not committed never was.
+            # A daemon, so that a job that hangs cannot keep the process alive; its open transaction is rolled back.
             thread = Thread(target=self._run, args=(job,), name=job.name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
     def turn(self) -> None:
-        """Called after each batch; raises what ended a job."""
+        """Raise the exception that ended a job, if any; called after each batch."""
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
-        """After the last turn; safe to call twice."""
+        """Stop the threads; called after the last turn, safe to call twice."""
         self._stopping.set()
         for thread in self._threads:
             thread.join(_STOP_SECONDS)
@@ -118,16 +118,17 @@ class OnThreads:
     def _run(self, job: Job) -> None:
         problem = ""
         while not self._stopping.is_set():
-            began, last, problem = self._clock.monotonic(), problem, ""
+            began, previous_problem, problem = self._clock.monotonic(), problem, ""
             try:
                 job.run()
             except DependencyUnreachable as outage:
                 problem = str(outage)
-            except BaseException as failure:  # noqa: BLE001  (the loop raises it)
+            except BaseException as failure:  # noqa: BLE001  (`turn` raises it on the loop's thread)
                 self._failure = failure
                 return
-            if problem != last:  # an outage of a night is two lines, not one per try
-                _log.warning("job.postponed" if problem else "job.resumed", job=job.name, problem=problem or last)
+            if problem != previous_problem:  # log an outage when it starts and ends, not at every try
+                event = "job.postponed" if problem else "job.resumed"
+                _log.warning(event, job=job.name, problem=problem or previous_problem)
             ended = self._clock.monotonic()
             self._note(job.name, problem, ended - began)
             self._stopping.wait(job.due_at(began=began, ended=ended) - ended)

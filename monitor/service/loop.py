@@ -1,4 +1,4 @@
-"""The live loop: poll, decode, write, assemble, publish; reviews and snapshots go on beside it."""
+"""The live loop: poll, decode, write, assemble, publish. Reviews and snapshots run as jobs beside it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _log = structlog.get_logger()
 
 _PAUSE_LOG_SECONDS = 60.0
 _SPANS_PER_ASSEMBLY = 5_000
-_MAKING_ROOM_SECONDS = 30.0  # of one turn: about as long as it takes to read as many spans
+_MAKING_ROOM_SECONDS = 30.0  # per turn, so that polls stay well within max.poll.interval.ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Turn:
     One turn of the loop.
 
     Attributes:
-        records: What was polled, decoded.
-        assembled: Traces whose pending spans were put together.
-        at_end: The source is exhausted.
+        records: The polled records, decoded.
+        assembled: Traces whose pending spans were assembled.
+        at_end: Whether the source is exhausted.
     """
 
     records: Sequence[DecodedRecord]
@@ -52,12 +52,12 @@ class Service:
     The loop.
 
     Args:
-        stages: Where records come from, where they go and who judges.
-        rules: How records are read.
-        settings: The rhythm.
-        caps: How many versions and services the ledger tells apart.
-        in_background: Review and publish on threads of their own, so that reading never waits for them; otherwise
-            between two batches, so that the same records give the same result.
+        stages: Source, dead letters, ledger, reviewer, clock and published snapshot.
+        rules: How records are decoded.
+        settings: Intervals and retries.
+        caps: Most versions and services that the ledger counts separately.
+        in_background: Whether reviews and snapshots run on threads of their own, so that reading never waits for them.
+            Otherwise they run between two batches, so that the same records always give the same result.
     """
 
     def __init__(
@@ -87,11 +87,11 @@ class Service:
 
     def run(self, *, is_stopping: Callable[[], bool], wait: Callable[[float], object]) -> None:
         """
-        Turn until *is_stopping*; outages are waited out and nothing is lost.
+        Run turns until *is_stopping*; in an outage, pause and retry without losing a record.
 
         Args:
-            is_stopping: Asked before every poll.
-            wait: Sleeps for so many seconds, or less when the service is stopping.
+            is_stopping: Called before every poll.
+            wait: Sleeps for the given seconds; returns early when the service is stopping.
         """
         delay = self._settings.retry_seconds
         self._jobs.start()
@@ -122,10 +122,10 @@ class Service:
 
     def run_once(self) -> Turn:
         """
-        One turn: poll, decode, tag and record, assemble what is complete, publish.
+        One turn: poll, decode, tag and record, assemble complete traces, run due jobs.
 
         Raises:
-            DependencyUnreachable: a broker or the database cannot be reached; what was polled will be read again.
+            DependencyUnreachable: a broker or the database cannot be reached; the polled records will be read again.
         """
         poll = self.stages.source.poll(self._settings.poll_timeout_seconds)
         records = decode_records(self._owned(poll), self.rules)
@@ -136,67 +136,67 @@ class Service:
         return Turn(records, assembled, poll.at_end)
 
     def begin(self) -> None:
-        """Publish what the ledger holds before the first turn: to a scrape before that, every counter fell to zero."""
+        """Publish the totals in the ledger before the first turn, so that no scrape sees the counters at zero."""
         self.stages.reviewer.load()
         self._publisher.publish()
 
     def begin_shutdown(self) -> None:
-        """From now on this replica is not ready, so that no traffic is sent to it; from any thread."""
+        """Report this replica as not ready from now on; may be called from any thread."""
         self._publisher.report(is_stopping=True)
 
     def stall_reason(self) -> str:
-        """One sentence where the loop hangs, else empty; from any thread."""
+        """One sentence if the loop hangs, else empty; may be called from any thread."""
         return self._watchdog.problem()
 
     def review(self) -> None:
-        """Find rollouts, judge them, and calibrate where that is due."""
+        """Find rollouts, judge them, and calibrate if due."""
         self.stages.reviewer.review(now=self.stages.clock.time())
 
     def publish(self) -> None:
-        """Publish what the ledger holds now."""
+        """Publish the present state of the ledger."""
         self._report(turned_at=self.stages.clock.time())
         self._publisher.publish()
 
     def assemble_due(self, *, now: float) -> Collection[TraceId]:
-        """Assemble some of the traces that are complete at *now* (Unix seconds); empty where none are left."""
+        """Assemble one chunk of the traces that are complete at *now* (Unix seconds); empty if none is left."""
         settings, ledger = self.rules.traces.assembly, self.stages.ledger
         early = self._make_room(settings, now=now)
         return [*early, *self.assemble(ledger.due_spans(settings, now=now, max_spans=_SPANS_PER_ASSEMBLY), now=now)]
 
     def _make_room(self, settings: AssemblySettings, *, now: float) -> Collection[TraceId]:
-        """While more spans are pending than may be, assemble early what the service has that holds most."""
-        stages, made = self.stages, list[TraceId]()
-        until = stages.clock.monotonic() + _MAKING_ROOM_SECONDS
-        go_on = stages.snapshots.current.pending_spans > settings.max_pending_spans
-        while go_on and (crowding := stages.ledger.crowding_spans(settings, max_spans=_SPANS_PER_ASSEMBLY)):
+        """While too many spans are pending, assemble traces early, from the service that has the most pending."""
+        stages, assembled = self.stages, list[TraceId]()
+        deadline = stages.clock.monotonic() + _MAKING_ROOM_SECONDS
+        is_crowded = stages.snapshots.current.pending_spans > settings.max_pending_spans
+        while is_crowded and (crowding := stages.ledger.crowding_spans(settings, max_spans=_SPANS_PER_ASSEMBLY)):
             early = self.assemble(crowding, now=math.inf, is_last_chance=True)
-            stages.ledger.record(Batch(received_at=now, early_spans=sum(len(each.spans) for each in crowding)))
-            made += early
-            go_on = len(early) > 0 and stages.clock.monotonic() < until
-        return made
+            stages.ledger.record(Batch(received_at=now, early_spans=sum(len(pending.spans) for pending in crowding)))
+            assembled += early
+            is_crowded = len(early) > 0 and stages.clock.monotonic() < deadline
+        return assembled
 
     def assemble(
         self, pending: Sequence[PendingSpans], *, now: float, is_last_chance: bool = False
     ) -> Collection[TraceId]:
         """
-        Count the runs that these spans make up, or put their traces off (see `monitor.service.pipeline.assemble`).
+        Build agent runs from *pending* and record them, or postpone their traces (see `pipeline.assemble`).
 
         Returns:
-            Traces that were counted here.
+            The traces that this call recorded.
         """
         if not pending:
             return ()
         served = ServedModels(self.stages.ledger.served_models(), self.rules.traces.served_within_seconds)
         built, postponed = assemble(pending, served, self.rules, now=now, is_last_chance=is_last_chance)
         closed = self._writer.write_assembled(built, postponed)
-        return [each.pending.trace_id for each in built] if closed else ()
+        return [trace.pending.trace_id for trace in built] if closed else ()
 
     def _owned(self, poll: Poll) -> Sequence[Record]:
-        """Records of *poll* without those of partitions that another replica has by now."""
-        owned = self.stages.source.assignment()
-        if poll.next_offsets.keys() <= owned.keys():
+        """The records of *poll*, without those of partitions that a rebalance has revoked since."""
+        assigned = self.stages.source.assignment()
+        if poll.next_offsets.keys() <= assigned.keys():
             return poll.records
-        return [record for record in poll.records if record.position.topic_partition in owned]
+        return [record for record in poll.records if record.position.topic_partition in assigned]
 
     def _write(self, records: Sequence[DecodedRecord], next_offsets: Mapping[TopicPartition, int]) -> None:
         source = self.stages.source
@@ -207,11 +207,11 @@ class Service:
             self._publisher.report(batches_fenced=self._publisher.status.batches_fenced + 1)
             source.rewind()
         except DependencyUnreachable:
-            source.rewind()  # the offsets have not moved, so everything is read again
+            source.rewind()  # no offset was committed, so the records can be read again
             raise
 
     def _assemble_if_due(self) -> Collection[TraceId]:
-        """Some of what is complete: however much that is, the next poll must not be late."""
+        """Assemble one chunk per turn, however many traces are complete, so that the next poll is not late."""
         clock = self.stages.clock
         if clock.monotonic() - self._assembled_at < self._settings.assembly_interval_seconds:
             return ()

@@ -1,4 +1,4 @@
-"""From polled records to the batch that the ledger writes: decode, tag, and set aside what says nothing."""
+"""Turns polled records into the batch that the ledger writes: decodes, assembles and tags them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Event = Trace | OutcomeEvent
 
 class DecodedRecord(Struct, frozen=True, gc=False):
     """
-    A record and what it says.
+    A record and its decoded contents.
 
     Attributes:
-        events: Its traces and outcomes.
-        spans: Its spans, far more than there are events.
-        ignored: What was left aside in it.
-        dead_letter: Why it cannot be read, or None.
+        events: Its complete traces and its outcomes.
+        spans: Its spans, which wait for the rest of their trace.
+        ignored: How many parts of it were ignored, by reason.
+        dead_letter: Why it cannot be decoded, or None.
     """
 
     record: Record
@@ -53,7 +53,7 @@ class DecodedRecord(Struct, frozen=True, gc=False):
 
 
 class BuiltTrace(NamedTuple):
-    """The agent runs of a trace, out of its pending spans; none where they are not an agent's work."""
+    """The agent runs built from the pending spans of a trace; none if the trace is not the work of an agent."""
 
     pending: PendingSpans
     runs: Sequence[Trace]
@@ -62,14 +62,14 @@ class BuiltTrace(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class DecodeRules:
     """
-    How records are read.
+    How records are decoded.
 
     Attributes:
-        limits: What is decoded.
-        traces: How spans become traces and evaluations outcomes.
-        read_as: Environment that every trace is read as, whatever it says; None to believe it.
-        now: The machine's clock, which no event may be ahead of; None to believe any time.
-        is_live: Whether records arrive as they are written, so that what is very old is refused.
+        limits: Limits on size and time.
+        traces: How spans become traces and evaluations become outcomes.
+        read_as: Environment to assign to every trace; None to keep its own.
+        now: The machine's clock, which no event may be ahead of; None to accept any time.
+        is_live: Whether records arrive as they are produced, so that very old traces are refused.
     """
 
     limits: Limits
@@ -86,13 +86,13 @@ class DecodeRules:
 
 
 def decode_records(records: Iterable[Record], rules: DecodeRules) -> list[DecodedRecord]:
-    """Decode each record once; one that cannot be read says why."""
+    """Decode each record; one that cannot be decoded gets a dead letter with the reason."""
     arrival = None if rules.now is None else rules.now()
     return [_decoded(record, rules, arrival) for record in records]
 
 
 def latest_event_time(records: Collection[DecodedRecord]) -> float:
-    """The latest time in *records*, Unix seconds; minus infinity if they have none."""
+    """The latest event time in *records*, Unix seconds; minus infinity if there is none."""
     times = [trace.started_at for trace in traces_in(records)]
     spans = (span for record in records for span in record.spans)
     times += [span.started_at if span.ended_at is None else span.ended_at for span in spans]
@@ -100,47 +100,50 @@ def latest_event_time(records: Collection[DecodedRecord]) -> float:
 
 
 def traces_in(records: Iterable[DecodedRecord]) -> list[Trace]:
-    """Traces that came whole."""
+    """Traces that came whole in one record, not as spans."""
     return [event for record in records for event in record.events if isinstance(event, Trace)]
 
 
 def tag_events(events: Sequence[Event], tagger: Tagger, rules: DecodeRules) -> list[TaggedTrace | OutcomeEvent]:
-    """Give every trace its features, its tag and its own verdicts; outcomes are passed on."""
+    """Tag every trace (see `tag_traces`) and pass outcomes on, in the order of *events*."""
     tagged = iter(tag_traces([event for event in events if isinstance(event, Trace)], tagger, rules))
     return [next(tagged) if isinstance(event, Trace) else event for event in events]
 
 
 def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: DecodeRules) -> list[TaggedTrace]:
-    """*traces* as the ledger takes them."""
+    """Give each trace its features, its difficulty tag, the outcomes that it implies, its budget and its cluster."""
     outcomes = rules.traces.outcomes
     features = [request_features(trace.request) for trace in traces]
-    allowed = [(budget := budget_of(trace, outcomes), is_over_budget(trace, budget)) for trace in traces]
+    tags = tagger.tag_all(features)
+    budgets = [(budget := budget_of(trace, outcomes), is_over_budget(trace, budget)) for trace in traces]
     return [
         TaggedTrace(
             trace,
-            asked,
+            request,
             tag,
-            implied_outcomes(trace, outcomes, is_over=over),
-            over,
+            implied_outcomes(trace, outcomes, is_over=is_over),
+            is_over,
             budget,
             declared_tier=declared_tier(trace.request, rules.traces.tiers),
             cluster=_cluster_of(trace),
         )
-        for trace, asked, tag, (budget, over) in zip(traces, features, tagger.tag_all(features), allowed, strict=True)
+        for trace, request, tag, (budget, is_over) in zip(traces, features, tags, budgets, strict=True)
     ]
 
 
 def _cluster_of(trace: Trace) -> int | None:
     """
-    63 bits that stand for what makes requests alike: their conversation, else their user, else their item.
+    63-bit hash of what makes requests correlated: the conversation, else the user, else the item.
 
-    A request with a text or tools and none of these is one of its own: below 0, for a part of such requests is read.
+    A request with none of these but with a text or tools is a cluster of its own, with a negative number: the
+    ledger reads only a sample of those.
     """
-    asked = trace.request
-    for kind, name in (("c", trace.conversation_id), ("u", trace.user_id), ("i", asked.request_id)):
+    request = trace.request
+    for kind, name in (("c", trace.conversation_id), ("u", trace.user_id), ("i", request.request_id)):
         if name is not None:
             return _hash_of(f"{kind}{name}")
-    return -1 - _hash_of(trace.trace_id) if asked.text or asked.prompt_family or asked.tools or asked.tool_set else None
+    has_content = request.text or request.prompt_family or request.tools or request.tool_set
+    return -1 - _hash_of(trace.trace_id) if has_content else None
 
 
 def _hash_of(name: str) -> int:
@@ -151,47 +154,47 @@ def assemble(
     due: Collection[PendingSpans], served: ServedModels, rules: DecodeRules, *, now: float, is_last_chance: bool = False
 ) -> tuple[Sequence[BuiltTrace], Mapping[TraceId, float]]:
     """
-    The agent runs of traces that are *due*.
+    Build the agent runs of the traces that are *due*.
 
     Args:
-        due: Their spans.
-        served: Knows the versions of runs that do not name any.
-        rules: How records are read.
-        now: Unix seconds; infinite where no more spans are to be waited for.
-        is_last_chance: Whether no answered call is to be waited for either.
+        due: Pending spans of those traces.
+        served: Resolves the model version of runs that do not name one.
+        rules: How records are decoded.
+        now: Unix seconds; infinite to treat every trace as complete.
+        is_last_chance: Whether to build a run even if its model version is still unknown.
 
     Returns:
-        Each trace with its runs, in the order of their starts, and those that still wait for a span or for an answered
-        call, with the time until which they wait, Unix seconds.
+        Each trace with its runs, by start time; and the postponed traces, which still wait for a span or for an
+        answered call that reveals their model version, with the time until which they wait, Unix seconds.
     """
     postponed: dict[TraceId, float] = {}
-    whole = []
+    complete = []
     for pending in due:
-        if now < (whole_at := _whole_at(pending, rules.traces.assembly)):
-            postponed[pending.trace_id] = whole_at
+        if now < (complete_at := _complete_at(pending, rules.traces.assembly)):
+            postponed[pending.trace_id] = complete_at
         else:
-            waits_until = whole_at + rules.traces.assembly.quiet_seconds
+            waits_until = complete_at + rules.traces.assembly.quiet_seconds
             runs = build_traces(pending.spans, rules.traces.outcomes, pending.counted)
-            whole.append((pending, waits_until, is_last_chance or waits_until <= now < inf, runs))
-    served = served.and_taught_by(run for *_, runs in whole for run in runs)
-    # A batch may hold all that was written by a library that never tells which model answered.
-    asked = served.and_asked_for_by(run for _, _, is_last, runs in whole if is_last for run in runs)
+            complete.append((pending, waits_until, is_last_chance or waits_until <= now < inf, runs))
+    served = served.and_taught_by(run for *_, runs in complete for run in runs)
+    # Some libraries never record which model answered: as a last resort, use the model that was asked for.
+    requested = served.and_asked_for_by(run for _, _, is_last, runs in complete if is_last for run in runs)
     built: list[BuiltTrace] = []
-    for pending, waits_until, is_last, runs in whole:
-        told_by = [asked if is_last and has_failed(run) else served for run in runs]
-        resolved = [told.resolve(run, is_last_chance=is_last) for told, run in zip(told_by, runs, strict=True)]
+    for pending, waits_until, is_last, runs in complete:
+        resolvers = [requested if is_last and has_failed(run) else served for run in runs]
+        resolved = [models.resolve(run, is_last_chance=is_last) for models, run in zip(resolvers, runs, strict=True)]
         if None in resolved:
             postponed[pending.trace_id] = waits_until
         else:
-            held = [_held(run, rules) for run in resolved if run is not None]
-            # Also of one that never ended, so that a later verdict of the same source replaces it.
-            dated = [_dated(run, run.started_at if run.ended_at is None else run.ended_at) for run in held]
+            clamped = [_clamped_run(run, rules) for run in resolved if run is not None]
+            # A run that never ended gets a time too, so that a later outcome from the same source can replace its own.
+            dated = [_dated(run, run.started_at if run.ended_at is None else run.ended_at) for run in clamped]
             built.append(BuiltTrace(pending, dated))
-    return sorted(built, key=lambda each: each.runs[0].started_at if each.runs else 0.0), postponed
+    return sorted(built, key=lambda trace: trace.runs[0].started_at if trace.runs else 0.0), postponed
 
 
-def _whole_at(pending: PendingSpans, settings: AssemblySettings) -> float:
-    """When to take the spans of a trace for all that will come, Unix seconds."""
+def _complete_at(pending: PendingSpans, settings: AssemblySettings) -> float:
+    """When to assume that all spans of a trace have arrived, Unix seconds."""
     if len(pending.spans) >= settings.max_spans_per_trace:
         return 0.0
     patience = min(max(settings.quiet_seconds, missing_seconds(pending.spans)), settings.idle_seconds)
@@ -202,9 +205,9 @@ def _decoded(record: Record, rules: DecodeRules, arrival: float | None) -> Decod
     try:
         decoded = _decode(record, rules)
         if (topic := rules.topics.get(record.position.topic)) is not None:
-            decoded = _allowed(decoded, topic)
+            decoded = _without_forbidden(decoded, topic)
         if arrival is not None:
-            decoded = _held_to_arrival(decoded, arrival, rules)
+            decoded = _clamped_to_arrival(decoded, arrival, rules)
     except InvalidRecord as invalid:
         return DecodedRecord(record, dead_letter=DeadLetterRecord(record, invalid.reason, invalid.detail))
     traces, spans = decoded.traces, decoded.spans
@@ -214,13 +217,13 @@ def _decoded(record: Record, rules: DecodeRules, arrival: float | None) -> Decod
     events: list[Event] = [*traces]
     if decoded.outcomes:
         events += [_dated(outcome, record.timestamp) for outcome in decoded.outcomes]
-    # Not only when the trace is put together: another service on the same ledger may be first to do that.
+    # Here and not at assembly: until then the spans are stored in the ledger.
     spans = [_without_content(span) for span in spans] if spans else ()
     return DecodedRecord(record, events, spans, decoded.ignored)
 
 
-def _held(run: Trace, rules: DecodeRules) -> Trace:
-    # Never a day ahead, so never refused: such spans were left out as they came.
+def _clamped_run(run: Trace, rules: DecodeRules) -> Trace:
+    # `held_run` refuses a run that is a day ahead, but spans that far ahead were dropped when they were decoded.
     slack = rules.limits.max_future_seconds
     return run if rules.now is None else held_run(run, arrival=rules.now(), slack_seconds=slack)
 
@@ -229,46 +232,48 @@ def _decode(record: Record, rules: DecodeRules) -> Decoded:
     if record.corrupt_batch is not None:
         reason = DropReason.TOO_LARGE if record.corrupt_batch.is_too_large else DropReason.UNREADABLE
         raise InvalidRecord(reason, record.corrupt_batch.detail)
-    if record.oversize is not None:  # too large to have been kept in memory at all
+    if record.oversize is not None:  # the source did not load it into memory
         detail = f"{record.oversize.size_bytes} bytes, at most {rules.limits.max_record_bytes} are read"
         raise InvalidRecord(DropReason.TOO_LARGE, detail)
     return decode(record.value, rules.limits, rules.options)
 
 
-def _allowed(decoded: Decoded, rule: TopicRule) -> Decoded:
-    traces = [trace for trace in decoded.traces if _may_say(rule, trace)]
-    spans = [span for span in decoded.spans if _may_say(rule, span)]
+def _without_forbidden(decoded: Decoded, rule: TopicRule) -> Decoded:
+    """*decoded* without the parts that the rule of its topic does not allow; counts them as ignored."""
+    traces = [trace for trace in decoded.traces if _is_allowed(rule, trace)]
+    spans = [span for span in decoded.spans if _is_allowed(rule, span)]
     outcomes = decoded.outcomes if rule.judges else ()
     parts = ((decoded.traces, traces), (decoded.spans, spans), (decoded.outcomes, outcomes))
-    refused = sum(len(said) - len(allowed) for said, allowed in parts)
-    return _left_aside(decoded, Ignored.NOT_ALLOWED, refused, traces=traces, spans=spans, outcomes=outcomes)
+    refused = sum(len(before) - len(after) for before, after in parts)
+    return _with_ignored(decoded, Ignored.NOT_ALLOWED, refused, traces=traces, spans=spans, outcomes=outcomes)
 
 
-def _left_aside(decoded: Decoded, why: Ignored, times: int, **parts: Any) -> Decoded:
-    return replace(decoded, **parts, ignored={**decoded.ignored, why: times}) if times else decoded
+def _with_ignored(decoded: Decoded, reason: Ignored, count: int, **parts: Any) -> Decoded:
+    return replace(decoded, **parts, ignored={**decoded.ignored, reason: count}) if count else decoded
 
 
-def _may_say(rule: TopicRule, event: Trace | Span) -> bool:
-    is_its_own = rule.services is None or event.service is None or event.service in rule.services
-    return is_its_own and (rule.teaches or event.environment not in TEACHING_ENVIRONMENTS)
+def _is_allowed(rule: TopicRule, event: Trace | Span) -> bool:
+    is_own_service = rule.services is None or event.service is None or event.service in rule.services
+    return is_own_service and (rule.teaches or event.environment not in TEACHING_ENVIRONMENTS)
 
 
-def _held_to_arrival(decoded: Decoded, arrival: float, rules: DecodeRules) -> Decoded:
+def _clamped_to_arrival(decoded: Decoded, arrival: float, rules: DecodeRules) -> Decoded:
+    """Move times ahead of *arrival* (Unix seconds) back to it and drop spans far ahead; count both as ignored."""
     limits = rules.limits
     if rules.is_live:
         for trace in decoded.traces:
             refuse_ancient(trace, arrival=arrival, most_days=limits.max_past_days)
     slack = limits.max_future_seconds
-    traces = [held_run(each, arrival=arrival, slack_seconds=slack) for each in decoded.traces]
-    outcomes = [held_verdict(each, arrival=arrival, slack_seconds=slack) for each in decoded.outcomes]
+    traces = [held_run(trace, arrival=arrival, slack_seconds=slack) for trace in decoded.traces]
+    outcomes = [held_verdict(outcome, arrival=arrival, slack_seconds=slack) for outcome in decoded.outcomes]
     spans = [span for span in decoded.spans if not is_far_ahead(span, arrival=arrival)]
     skewed = len(decoded.spans) - len(spans)
     skewed += sum(map(operator.is_not, (*traces, *outcomes), (*decoded.traces, *decoded.outcomes)))
-    return _left_aside(decoded, Ignored.CLOCK_SKEWED, skewed, traces=traces, outcomes=outcomes, spans=spans)
+    return _with_ignored(decoded, Ignored.CLOCK_SKEWED, skewed, traces=traces, outcomes=outcomes, spans=spans)
 
 
 def _without_content(span: Span) -> Span:
-    """*span* as it may be pending in the ledger, for a day perhaps: difficulty needs hashes of what it says."""
+    """*span* with its text replaced by hashes: it may be stored for a day, and difficulty needs only the hashes."""
     if span.text is None and not span.tools:
         return span
     family, tools = prompt_family(span.text) if span.text else None, tool_set(span.tools) if span.tools else None
@@ -280,7 +285,7 @@ _Event = TypeVar("_Event", bound=Event)
 
 
 def _dated(event: _Event, at: float | None) -> _Event:
-    """Let an outcome that has no time of its own be of *at*, Unix seconds."""
+    """*event* with the time of its outcome set to *at* (Unix seconds) if it has none."""
     outcome = event.outcome
     if outcome is None or outcome.labelled_at is not None:
         return event

@@ -1,4 +1,4 @@
-"""Publishes what the next scrape shows: the ledger as a whole, and how the loop is doing."""
+"""Publishes the snapshot that the next scrape shows: the totals of the ledger and the status of the loop."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Publisher:
     """
     Publishes snapshots; owns the status of the loop.
 
-    `publish` may run on a thread of its own beside the loop; `report` never waits for it.
+    `publish` may run on another thread than the loop; `report` never waits for its queries.
 
     Args:
-        ledger: What is shown.
-        reviewer: Knows the policy and the calibration in force.
-        clock: Time of what is shown.
-        snapshots: Where it is published.
+        ledger: Source of the totals.
+        reviewer: Holds the policy and the calibration in force.
+        clock: Gives each snapshot its time.
+        snapshots: Holds the snapshot that scrapes read.
 
     Attributes:
-        status: How the loop is doing, as last reported.
+        status: Status of the loop, as last reported.
     """
 
     def __init__(self, ledger: SqlLedger, reviewer: Reviewer, clock: Clock, snapshots: snapshot.SnapshotHolder) -> None:
@@ -53,22 +53,22 @@ class Publisher:
             self._publish()
 
     def report(self, **changes: Any) -> None:
-        """Change the `LoopStatus`: whether the loop is well is published at once, the rest with the next snapshot."""
+        """Update fields of `LoopStatus`: a change of readiness is published at once, others with the next snapshot."""
         with self._publishing:
-            last, self.status = self.status, replace(self.status, **changes)
-            if _readiness(last) != _readiness(self.status):
+            previous, self.status = self.status, replace(self.status, **changes)
+            if _readiness(previous) != _readiness(self.status):
                 self._publish()
 
     def report_failures(self, failed_traces: Mapping[CounterKey, str]) -> None:
-        """Show these traces beside the counters of failures that they moved, from the next snapshot on."""
+        """Show these traces as exemplars of the failure counters they incremented, from the next snapshot on."""
         with self._publishing:
             self._exemplars = snapshot.with_failures(self._exemplars, failed_traces, at=self._clock.time())
 
     def report_job(self, job: str, problem: str, seconds: float) -> None:
-        """Report that *job* (`review`, `snapshot`) took so long and met *problem*; empty where it met none."""
+        """Report how long *job* (`review`, `snapshot`) took and its *problem*, empty if it succeeded."""
         with self._publishing:
-            took, met = {**self.status.job_seconds, job: seconds}, {**self.status.job_problems, job: problem}
-            self.report(job_seconds=took, job_problems=met)
+            durations, problems = {**self.status.job_seconds, job: seconds}, {**self.status.job_problems, job: problem}
+            self.report(job_seconds=durations, job_problems=problems)
 
     def _publish(self) -> None:
         status = self.status
@@ -85,7 +85,7 @@ class Publisher:
         ledger, policy = self._ledger, self._reviewer.policy
         counters, activity, rollouts = ledger.counters(), ledger.activity(), ledger.rollouts()
         probed = {key: value for key, value in counters.items() if key.environment == PROBES_ENVIRONMENT}
-        if probed != self._probed:  # it goes over every run of a probe, so only where there are new ones
+        if probed != self._probed:  # the query scans every probe run, so repeat it only after new runs
             self._probed, self._frontier_solved = probed, ledger.frontier_solved()
         roles = version_roles(activity, [record.rollout for record in rollouts], policy)
         return snapshot.Snapshot(
@@ -93,7 +93,7 @@ class Publisher:
             policy=policy,
             counters=counters,
             pending_spans=ledger.pending_spans(),
-            model_versions=[_status(each, roles) for each in activity if each.environment != REFERENCE_ENVIRONMENT],
+            model_versions=[_status(v, roles) for v in activity if v.environment != REFERENCE_ENVIRONMENT],
             rollouts=rollouts,
             calibration=self._calibration(),
             frontier_solved=self._frontier_solved,
@@ -104,17 +104,17 @@ class Publisher:
         if calibration is None:
             return None
         if live is not None and live.calibration_id != calibration.calibration_id:
-            live = None  # another came into force since
+            live = None  # it checks the previous calibration
         return snapshot.CalibrationStatus(calibration.calibration_id, calibration.frozen_at, calibration.trust, live)
 
 
-def _status(seen: VersionActivity, roles: Mapping[VersionKey, Role]) -> snapshot.ModelVersionStatus:
-    role = roles[seen.service, seen.environment, seen.model_version]
-    return snapshot.ModelVersionStatus(seen, role, is_floating=is_floating_alias(seen.model_version))
+def _status(version: VersionActivity, roles: Mapping[VersionKey, Role]) -> snapshot.ModelVersionStatus:
+    role = roles[version.service, version.environment, version.model_version]
+    return snapshot.ModelVersionStatus(version, role, is_floating=is_floating_alias(version.model_version))
 
 
 def _readiness(status: snapshot.LoopStatus) -> tuple[object, ...]:
-    """What of *status* a probe or an alert has to know at once."""
+    """The parts of *status* that probes and alerts must see at once."""
     return status.turned_at is None, _problem(status), status.blocked, status.job_problems
 
 
@@ -123,11 +123,11 @@ def _problem(status: snapshot.LoopStatus) -> str:
 
 
 def _health(status: snapshot.LoopStatus) -> list[snapshot.HealthFact]:
-    """Checks of the loop and of its jobs."""
+    """One check for the loop, the brokers, the consumer and each job."""
     checks = [
         ("pipeline", _problem(status), "Records are read and recorded."),
         ("kafka", status.kafka_problem, "The brokers answer."),
         ("consumer", status.blocked, "No partition is blocked."),
         *((job, problem, f"The {job} is up to date.") for job, problem in status.job_problems.items()),
     ]
-    return [snapshot.HealthFact(name, not problem, problem or all_is_well) for name, problem, all_is_well in checks]
+    return [snapshot.HealthFact(name, not problem, problem or success) for name, problem, success in checks]

@@ -1,4 +1,4 @@
-"""A replay: the loop over a source that ends, what only then is done, and reviews at the times of its events."""
+"""A replay: runs the loop over a source that ends, and reviews at the event times of its records."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _TRACES_PER_ASSEMBLY = 500
 
 class Replay:
     """
-    Reads a source to its end.
+    Reads a finite source to its end.
 
     Args:
-        service: The loop over that source.
+        service: The loop that polls the source.
     """
 
     def __init__(self, service: Service) -> None:
         self.stages = service.stages
         self._service = service
-        self._open_traces: dict[TraceId, float] = {}  # with their starts
+        self._open_traces: dict[TraceId, float] = {}  # start of each trace, Unix seconds
 
     def read(self, *, progress: Callable[[int], None]) -> None:
         """
-        Poll and record until the source is exhausted, and assemble the traces whose spans it held.
+        Poll and record until the source is exhausted, then assemble the traces whose spans it contained.
 
         Args:
             progress: Called with the number of records of each turn.
@@ -53,11 +53,11 @@ class Replay:
         self._close_open()
 
     def finish(self, *, seconds: float) -> None:
-        """Let *seconds* of event time pass with no event, then review and publish."""
+        """Advance event time by *seconds*, then review and publish."""
         clock, assembly = self.stages.clock, self._service.rules.traces.assembly
-        for version in self.stages.ledger.activity():  # also of earlier replays: this one may bring nothing new
+        for version in self.stages.ledger.activity():  # this replay may add nothing to what an earlier one recorded
             clock.observe(version.last_started_at)
-        # Also what an earlier replay read and did not stay to assemble.
+        # Includes spans of an earlier replay that was interrupted before it assembled them.
         while self._service.assemble_due(now=clock.time() + assembly.max_age_seconds + 1.0):
             pass
         clock.observe(clock.time() + seconds)
@@ -66,51 +66,52 @@ class Replay:
         self._service.publish()
 
     def _close_open(self) -> None:
-        """Assemble what this replay left open, and only that: another service on the ledger waits for its own."""
-        for is_last_chance in (False, True):  # answered calls first: they tell the versions of the others
-            left = iter(sorted(self._open_traces, key=lambda trace_id: (self._open_traces[trace_id], trace_id)))
-            while some := list(islice(left, _TRACES_PER_ASSEMBLY)):
-                self._service.assemble(self.stages.ledger.spans_of(some), now=inf, is_last_chance=is_last_chance)
+        """Assemble this replay's open traces only: a live service on the same ledger still waits for its own."""
+        for is_last_chance in (False, True):  # successful calls first: failed ones take their model version from them
+            trace_ids = iter(sorted(self._open_traces, key=lambda trace_id: (self._open_traces[trace_id], trace_id)))
+            while chunk := list(islice(trace_ids, _TRACES_PER_ASSEMBLY)):
+                self._service.assemble(self.stages.ledger.spans_of(chunk), now=inf, is_last_chance=is_last_chance)
         self._open_traces.clear()
 
 
-_GROWTH = 0.05  # a verdict is found at most a twentieth of its requests later than by looking every few seconds...
-_GROWTH_DECIDED = 0.1  # ... and what changes one at most a tenth later
+# Growth of the candidate's requests between two looks. A live service looks every few seconds; a replay finds a verdict
+# at most 5 % of the requests later, and a change of a verdict at most 10 % later.
+_GROWTH = 0.05
+_GROWTH_DECIDED = 0.1
 
 
 class ReplayReviewer(Reviewer):
     """
-    Judges at the event times at which there was more to say, not where batches happen to end.
+    Judges at event times, not at the ends of batches, since one batch may hold days of traffic.
 
-    A batch may hold days. Each rollout is judged whenever the matured requests of its candidate have grown by a
-    twentieth, or by a tenth once there is a verdict, by what was known at that time, as the live service would have
-    judged it.
+    Judges each rollout whenever the mature requests of its candidate have grown by 5 % (by 10 % once it has a verdict),
+    with the data known at that time, as the live service would have done.
     """
 
-    _prune_interval_seconds = 86_400.0  # no reader waits for it, and a batch may hold hours
-    _kept = (PruneSubject.NAMES,)  # what is printed at the end counts them all
+    _prune_interval_seconds = 86_400.0  # event time: a batch may span hours, and nobody queries the ledger meanwhile
+    _never_pruned = (PruneSubject.NAMES,)  # the summary at the end counts all names
 
     _is_over = False
 
     @cached_property
     def _seen(self) -> dict[str, float]:
-        """Requests of the candidate at the last look, by rollout."""
+        """Requests of the candidate at the last look, by rollout ID."""
         return {}
 
     @override
     def finish(self, *, now: float) -> None:
-        """Judge every rollout under way once more, by everything, and see what live labels say."""
+        """Judge every rollout under way once more with all data, and check the calibration against live labels."""
         self._is_over = True
         self.judge(now=now)
         super()._assess_if_due(now)
 
     @override
     def _assess_if_due(self, now: float) -> None:
-        """Done at the end: no verdict rests on it."""
+        """Do nothing: `finish` does this once, since no verdict depends on it."""
 
     @override
     def _review(self, now: float) -> None:
-        self._traffic = {(of.service, of.environment, of.model_version): of.traffic for of in self._ledger.activity()}
+        self._traffic = {(v.service, v.environment, v.model_version): v.traffic for v in self._ledger.activity()}
         super()._review(now)
 
     @override
@@ -122,19 +123,19 @@ class ReplayReviewer(Reviewer):
 
     @override
     def _judge(self, record: RolloutRecord, records: Sequence[RolloutRecord], now: float) -> RolloutRecord:
-        """At each time until *now* at which there was more to say, but once by everything when the replay is over."""
+        """Judge at every look that is due until *now*; once the replay is over, judge once with all data."""
         if self._is_over:
             return super()._judge(record, records, now)
         rollout = record.rollout
-        served = self._traffic.get((rollout.service, rollout.environment, rollout.candidate), ())
+        traffic = self._traffic.get((rollout.service, rollout.environment, rollout.candidate), ())
         seen = self._seen.get(rollout.rollout_id, 0.0)
         growth = _GROWTH if record.verdict is None or record.verdict.state is VerdictState.WAITING else _GROWTH_DECIDED
-        looks_of = partial(growth_times, served, rollout.started_at, counted=seen, growth=growth)
-        if not any(looks_of(now - self.policy.judged_after())):  # before that it does not matter how long labels take
+        looks_until = partial(growth_times, traffic, rollout.started_at, counted=seen, growth=growth)
+        if not any(looks_until(now - self.policy.judged_after())):  # none is due even at the shortest possible maturity
             return record
         maturity = self.judged_after(rollout.service, rollout.environment, now=now)
-        for at, requests in looks_of(now - maturity):
-            if not record.changes or at + maturity >= record.changes[-1][0]:  # before, an earlier replay judged it
+        for at, requests in looks_until(now - maturity):
+            if not record.changes or at + maturity >= record.changes[-1][0]:  # an earlier replay judged older looks
                 record = super()._judge(record, records, at + maturity)
             self._seen[rollout.rollout_id] = requests
         return record

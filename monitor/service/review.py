@@ -1,4 +1,4 @@
-"""The review: what happens beside the batches. Freeze a calibration when one is due, find rollouts, judge them."""
+"""The periodic review: freezes calibrations when due, finds rollouts that start or end, and judges them."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _log = structlog.get_logger()
 _LIVE_LABELS = 2_000
 _MOST_LIVE_VERSIONS = 10
 _CALIBRATION_WAIT_SECONDS = 60.0
-_PRUNED_PORTIONS = 50
+_PRUNE_CHUNKS_PER_REVIEW = 50
 _DELAY_INTERVAL_SECONDS = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """
-    A calibration that was frozen and is not kept yet.
+    A frozen calibration that is not in the ledger yet.
 
     Attributes:
-        history: What it learnt from: versions in order of first appearance, each in trace order.
-        history_labels: Labelled requests that the history holds, learnt or beyond the limit per version.
+        history: The labelled requests it learnt from: versions in order of first appearance, each in trace order.
+        history_labels: All labelled requests of those versions, including those over the limit per version.
     """
 
     calibration: Calibration
@@ -55,25 +55,25 @@ class Draft:
 
 class Reviewer:
     """
-    What goes on beside the batches; owns the policy in force and the calibration that tags new requests.
+    Calibrates, judges and prunes; owns the policy in force and the calibration that tags new requests.
 
-    Its methods may run on different threads: `tagger` and `policy` never wait, `freeze_before` waits only for another
-    calibration that is being frozen. Of all replicas one at a time judges and prunes.
+    Safe to call from several threads: reading `tagger` and `policy` never blocks, and `freeze_before` waits only for
+    another calibration that is being frozen. A lease makes sure that only one replica at a time judges and prunes.
 
     Args:
-        ledger: Where everything is read and kept.
-        settings: How often.
+        ledger: Source of traffic and history, and where calibrations and verdicts are saved.
+        settings: Intervals and limits.
         difficulty: How calibrations are made and when they are trusted.
         policy: When a rollout starts and what counts as a cliff.
 
     Attributes:
         policy: The policy in force; the next review judges by it.
-        live_trust: What live labels said of the calibration in force at the last check, or None.
+        live_trust: How well the calibration in force fits live labels, as of the last check; None before that.
         tagger: Tags new requests under the calibration in force, as last loaded.
     """
 
     _prune_interval_seconds = 3_600.0
-    _kept: Collection[PruneSubject] = ()
+    _never_pruned: Collection[PruneSubject] = ()
 
     def __init__(
         self, ledger: SqlLedger, *, settings: ServiceSettings, difficulty: DifficultySettings, policy: Policy
@@ -90,18 +90,18 @@ class Reviewer:
         self._delays: dict[tuple[str, str], tuple[float, LabelDelay | None]] = {}
 
     def load(self) -> None:
-        """Tag by the calibration that is in force in the ledger."""
-        with self._loading:  # so that a thread that read earlier does not overwrite one that read later
+        """Load the calibration in force from the ledger and tag with it from now on."""
+        with self._loading:  # a slow thread must not overwrite a newer calibration that another thread loaded
             calibration = self.calibration_in_force()
             if calibration is not self.tagger.calibration:
                 self.tagger = Tagger(calibration)
 
     def review(self, *, now: float) -> None:
-        """Calibrate where that is due, find rollouts that started or ended, judge those under way; Unix seconds."""
+        """Calibrate if due, find rollouts that started or ended, and judge those under way; *now* in Unix seconds."""
         with self._ledger.hold_lease(Lease.REVIEW) as is_ours:
             if is_ours:
                 self._review(now)
-        # By every replica for itself: it changes nothing, and the rules take the best that any of them shows.
+        # Every replica does this itself: it writes nothing, and the recording rules take the best of all replicas.
         self._assess_if_due(now)
         self.load()
 
@@ -114,37 +114,37 @@ class Reviewer:
         self._prune_if_due(now)
 
     def judge(self, *, now: float) -> None:
-        """Judge every rollout under way by what is known at *now*, Unix seconds."""
+        """Judge every rollout under way with the labels that are mature at *now*, Unix seconds."""
         records = self._ledger.rollouts()
         for record in records:
             if record.rollout.is_under_way:
                 self._judge(record, records, now)
 
     def finish(self, *, now: float) -> None:
-        """Nothing comes after *now*, Unix seconds, and the last review has said everything."""
+        """Called once after the last record; live reviews have nothing left to do. *now* is in Unix seconds."""
 
     def freeze_before(self, new_versions: Collection[str], *, now: float) -> None:
-        """Freeze what is known before the first request of *new_versions*: they must not teach what judges them."""
+        """Freeze a calibration before the first request of *new_versions*: no version may teach what judges it."""
         self._calibrate_if_due(now=now, new_versions=new_versions)
         self.load()
 
     def calibration_in_force(self) -> Calibration | None:
-        """The calibration in force in the ledger; the previous one where the latest cannot be read."""
-        read = (self._calibration(record.calibration_id) for record in reversed(self._promoted()))
-        return next((calibration for calibration in read if calibration is not None), None)
+        """The calibration promoted last; the one before it if that one cannot be read."""
+        newest_first = (self._calibration(record.calibration_id) for record in reversed(self._promoted()))
+        return next((calibration for calibration in newest_first if calibration is not None), None)
 
     def draft(
         self, *, now: float, new_versions: Collection[str] = (), progress: Callable[[int], None] | None = None
     ) -> Draft | None:
         """
-        A calibration of everything that versions no longer live have taught; None where they taught nothing.
+        Freeze a calibration from the labelled requests of retired versions; None if there are none.
 
         Args:
             now: Unix seconds.
-            new_versions: Versions about to go live, which teach nothing either.
+            new_versions: Versions about to go live; their labels are left out too.
             progress: Called with the number of labelled requests read since the last call.
         """
-        from monitor.difficulty.calibrating import calibrate  # noqa: PLC0415  (brings SciPy, for which no start need wait)
+        from monitor.difficulty.calibrating import calibrate  # noqa: PLC0415  (imports SciPy, which would slow down every start)
 
         exclude = self._live_versions() | set(new_versions)
         history = []
@@ -158,11 +158,11 @@ class Reviewer:
         return Draft(calibration, history, self._ledger.history_labels(exclude=exclude))
 
     def label_delay(self, service: str, environment: str, *, now: float) -> LabelDelay | None:
-        """The labels of a service that take longest, as known in the hour until *now* (Unix seconds), or None."""
+        """Delay of a service's slowest kind of label at *now* (Unix seconds), at most an hour old; None if unknown."""
         if self.policy.maturity_seconds is not None:
             return None
-        learnt_at, delay = self._delays.get((service, environment), (float("-inf"), None))
-        if now - learnt_at >= _DELAY_INTERVAL_SECONDS:
+        measured_at, delay = self._delays.get((service, environment), (float("-inf"), None))
+        if now - measured_at >= _DELAY_INTERVAL_SECONDS:
             delay = slowest(self._ledger.label_delays(service, environment, now=now))
             self._delays[service, environment] = now, delay
         return delay
@@ -171,10 +171,10 @@ class Reviewer:
         """Age at which requests of a service are judged at *now* (Unix seconds), in seconds."""
         return self.policy.judged_after(self.label_delay(service, environment, now=now))
 
-    def held_by(self) -> Sequence[tracker.Rollout]:
-        """Rollouts under way whose trusted calibration both arms are read under, so that it has to stay."""
-        read_under = ((rollout, self._calibration(rollout.calibration_id)) for rollout in self._under_way())
-        return [rollout for rollout, by in read_under if by is not None and by.trust.is_trusted]
+    def blocking_rollouts(self) -> Sequence[tracker.Rollout]:
+        """Rollouts under way that are judged under a trusted calibration, which must not change until they end."""
+        pairs = ((rollout, self._calibration(rollout.calibration_id)) for rollout in self._under_way())
+        return [rollout for rollout, calibration in pairs if calibration is not None and calibration.trust.is_trusted]
 
     def history_labels(self) -> int:
         """Labelled requests of versions no longer live."""
@@ -182,11 +182,11 @@ class Reviewer:
 
     def put_in_force(self, calibration: Calibration, *, history_labels: int, now: float) -> None:
         """
-        Tag by *calibration* from *now* on, and read both arms of every rollout under way under it.
+        Tag with *calibration* from *now* on, and judge every rollout under way under it.
 
         Args:
-            calibration: A frozen one, kept by the ledger or not.
-            history_labels: Labelled requests that the history holds; growth from there calls for a new calibration.
+            calibration: A frozen calibration; saved if the ledger does not have it yet.
+            history_labels: Labelled requests in the history; growth from there makes the next calibration due.
             now: Unix seconds.
         """
         self._ledger.promote(calibration, at=now, history_labels=history_labels)
@@ -200,7 +200,7 @@ class Reviewer:
         )
 
     def _calibrate_if_due(self, *, now: float, new_versions: Collection[str]) -> None:
-        # With a lease of its own: the first request of a new version does not wait for a whole review.
+        # A separate lease, so that the first request of a new version does not wait for a whole review.
         with self._ledger.hold_lease(Lease.CALIBRATION, wait_seconds=_CALIBRATION_WAIT_SECONDS) as is_ours:
             if not is_ours:
                 raise LedgerUnavailable(
@@ -208,65 +208,68 @@ class Reviewer:
                     "what needs its result waits and tries again."
                 )
             self._calibrated_at = now
-            if self.held_by() or not self._is_due(new_versions):
+            if self.blocking_rollouts() or not self._is_due(new_versions):
                 return
             draft = self.draft(now=now, new_versions=new_versions)
             if draft is not None:
                 self.put_in_force(draft.calibration, history_labels=draft.history_labels, now=now)
 
     def _is_due(self, new_versions: Collection[str]) -> bool:
-        """Whether the history has grown enough, or the calibration in force learnt from a version that goes live."""
+        """Whether the history has grown enough, or holds labels of a version that goes live now."""
         live = self._live_versions()
         labels = self._ledger.history_labels(exclude=live | set(new_versions))
-        earlier = self._promoted()
-        if not labels or not earlier:
+        promoted = self._promoted()
+        if not labels or not promoted:
             return labels > 0
-        taught_by_new = self._ledger.history_labels(exclude=live) > labels
-        # Without live traffic there is nothing to tag, and history comes in by leaps.
+        has_labels_of_new = self._ledger.history_labels(exclude=live) > labels
+        # Without live traffic there is nothing to tag, and history arrives in large loads: wait until it has doubled.
         growth = max(self._settings.min_history_growth, 0.0 if live or new_versions else 1.0)
-        return taught_by_new or labels >= earlier[-1].history_labels * (1 + growth)
+        return has_labels_of_new or labels >= promoted[-1].history_labels * (1 + growth)
 
     def _prune_if_due(self, now: float) -> None:
-        """Delete old rows, some at each review, so that verdicts do not wait for it."""
+        """Delete old rows, a limited number per review, so that verdicts are not delayed."""
         if now - self._pruned_at < self._prune_interval_seconds:
             return
-        portions = [each.rows for each in islice(self._ledger.prune(now=now, keep=self._kept), _PRUNED_PORTIONS)]
-        if len(portions) < _PRUNED_PORTIONS:  # nothing is left
+        chunks = islice(self._ledger.prune(now=now, keep=self._never_pruned), _PRUNE_CHUNKS_PER_REVIEW)
+        deleted_rows = [chunk.rows for chunk in chunks]
+        if len(deleted_rows) < _PRUNE_CHUNKS_PER_REVIEW:  # nothing is left to prune
             self._pruned_at = now
-        if portions:
-            _log.info("ledger.pruned", rows=sum(portions))
+        if deleted_rows:
+            _log.info("ledger.pruned", rows=sum(deleted_rows))
 
     def _assess_if_due(self, now: float) -> None:
         calibration = self.calibration_in_force()
         if calibration is None:
             self.live_trust = None
             return
-        is_other = self.live_trust is None or self.live_trust.calibration_id != calibration.calibration_id
-        if is_other or now - self._assessed_at >= self._settings.calibration_interval_seconds:
+        is_new = self.live_trust is None or self.live_trust.calibration_id != calibration.calibration_id
+        if is_new or now - self._assessed_at >= self._settings.calibration_interval_seconds:
             self._assessed_at = now
-            before, live = self.live_trust, self._assess(calibration, now)
-            self.live_trust = live
-            if live.reasons and (before is None or before.reasons != live.reasons):
-                _log.warning("calibration.doubted", calibration_id=live.calibration_id, reasons=list(live.reasons))
+            previous, current = self.live_trust, self._assess(calibration, now)
+            self.live_trust = current
+            if current.reasons and (previous is None or previous.reasons != current.reasons):
+                _log.warning(
+                    "calibration.doubted", calibration_id=current.calibration_id, reasons=list(current.reasons)
+                )
 
     def _assess(self, calibration: Calibration, now: float) -> LiveTrust:
         """
-        What the latest labels of versions say that are live, or went live since *calibration* was frozen.
+        Compare *calibration* with the latest labels of versions that are live, or went live after it was frozen.
 
-        It has learnt neither. Labels too young to be a fair sample are left out.
+        It learnt from none of them. Labels of requests that are not mature yet are left out: they would be biased.
         """
-        from monitor.difficulty.trust_gate import assess_live  # noqa: PLC0415  (brings SciPy, for which no start need wait)
+        from monitor.difficulty.trust_gate import assess_live  # noqa: PLC0415  (imports SciPy, which would slow down every start)
 
         live = self._live_versions()
-        unlearnt = [
-            seen
-            for seen in self._ledger.activity()
-            if seen.model_version in live
-            or (seen.environment != REFERENCE_ENVIRONMENT and seen.first_started_at > calibration.frozen_at)
+        held_out = [
+            version
+            for version in self._ledger.activity()
+            if version.model_version in live
+            or (version.environment != REFERENCE_ENVIRONMENT and version.first_started_at > calibration.frozen_at)
         ]
-        versions = list(dict.fromkeys(seen.model_version for seen in unlearnt))[-_MOST_LIVE_VERSIONS:]
-        served = {(seen.service, seen.environment) for seen in unlearnt[-_MOST_LIVE_VERSIONS:]}
-        matured_before = now - max((self.judged_after(*where, now=now) for where in served), default=0.0)
+        versions = list(dict.fromkeys(version.model_version for version in held_out))[-_MOST_LIVE_VERSIONS:]
+        services = {(version.service, version.environment) for version in held_out[-_MOST_LIVE_VERSIONS:]}
+        matured_before = now - max((self.judged_after(*service, now=now) for service in services), default=0.0)
         labels: list[LabelledRequest] = []
         for version in versions:
             labels += self._ledger.labels_of(version, matured_before=matured_before, limit=_LIVE_LABELS)
@@ -279,7 +282,7 @@ class Reviewer:
         return [record.rollout for record in self._ledger.rollouts() if record.rollout.is_under_way]
 
     def _live_versions(self) -> set[str]:
-        """Versions that serve or are tried now; what they do teaches only once they are retired."""
+        """Versions that serve traffic or are in a rollout; a calibration learns from them only once they retire."""
         rollouts = [record.rollout for record in self._ledger.rollouts()]
         roles = tracker.version_roles(self._ledger.activity(), rollouts, self.policy)
         serving = {version for (_, _, version), role in roles.items() if role is not tracker.Role.RETIRED}
@@ -296,7 +299,7 @@ class Reviewer:
             if state != VerdictState.WAITING
         }
         for rollout in tracker.find_rollouts(self._ledger.activity(), rollouts, self.policy, now=now, decided=decided):
-            if rollout.ended_at is None and any(rollout.rollout_id == each.rollout_id for each in rollouts):
+            if rollout.ended_at is None and any(rollout.rollout_id == known.rollout_id for known in rollouts):
                 self._ledger.begin_rollout_at(rollout.rollout_id, rollout.started_at)
             elif rollout.ended_at is None:
                 self._start(rollout)
@@ -306,7 +309,7 @@ class Reviewer:
                 _log.info("rollout.ended", rollout_id=rollout.rollout_id, reason=rollout.end_reason)
 
     def _before_end(self, rollout: tracker.Rollout, ended_at: float) -> None:
-        """The last look was a moment ago."""
+        """Hook for a last verdict; a live rollout needs none, since it was judged one review interval ago."""
 
     def _start(self, rollout: tracker.Rollout) -> None:
         calibration = self.calibration_in_force()
@@ -315,21 +318,21 @@ class Reviewer:
         _log_of(rollout).info("rollout.started", environment=rollout.environment, baseline=rollout.baseline)
 
     def _judge(self, record: RolloutRecord, records: Sequence[RolloutRecord], now: float) -> RolloutRecord:
-        """*record*, one of *records*, with its verdict at *now*, Unix seconds."""
-        from monitor.rollout.judging import judge, withdrawn  # noqa: PLC0415  (brings SciPy, for which no start need wait)
+        """Judge *record*, one of *records*, at *now* (Unix seconds), save the verdict and return the updated record."""
+        from monitor.rollout.judging import judge, withdrawn  # noqa: PLC0415  (imports SciPy, which would slow down every start)
         from monitor.rollout.needed import too_small  # noqa: PLC0415  (likewise)
         from monitor.rollout.new_failures import new_failures  # noqa: PLC0415  (likewise)
         from monitor.service.rung import Ladder  # noqa: PLC0415  (likewise)
 
-        rollout, rollouts = record.rollout, [each.rollout for each in records]
+        rollout, rollouts = record.rollout, [other.rollout for other in records]
         calibration = self._calibration(rollout.calibration_id)
         if calibration is not None:
             self._ledger.retag(rollout, calibration)
         delay = self.label_delay(rollout.service, rollout.environment, now=now)
         maturity = self.policy.judged_after(delay)
         matured_before = now - maturity
-        held_to, last = [committed.floor for committed in record.floors], record.verdict
-        class_tiers = {} if last is None else last.class_tiers
+        floors, previous = [committed.floor for committed in record.floors], record.verdict
+        class_tiers = {} if previous is None else previous.class_tiers
         with self._ledger.arms(rollout, matured_before=matured_before) as arms:
             read = Ladder(
                 arms=arms,
@@ -342,17 +345,17 @@ class Reviewer:
             ).climb()
         window = tracker.probes_window(rollout, rollouts)
         probes = self._probes(rollout, calibration, window, now) if read.view.tiers_by is TiersBy.LEARNT else None
-        verdict = judge(read.cohort, read.calibration, self.policy, floors=held_to, previous=last, probes=probes)
-        waits = delay if maturity > self.policy.judged_after() else None
-        late = [f"Younger requests are not counted yet: {delay_words(waits)}."] if waits else []
-        before = set(tracker.earlier(rollout, rollouts))
-        past = (each.verdict.on_call for each in records if each.rollout in before and each.verdict is not None)
-        earlier = [each for each in past if each is not None]
+        verdict = judge(read.cohort, read.calibration, self.policy, floors=floors, previous=previous, probes=probes)
+        slow_labels = delay if maturity > self.policy.judged_after() else None
+        waiting = [f"Younger requests are not counted yet: {delay_words(slow_labels)}."] if slow_labels else []
+        predecessors = set(tracker.earlier(rollout, rollouts))
+        verdicts = (other.verdict for other in records if other.rollout in predecessors and other.verdict is not None)
+        earlier = [past.on_call for past in verdicts if past.on_call is not None]
         effects, level = verdict.design_effect, self.policy.error_rate
         new = new_failures(read.cohort, read.signatures, effects=effects, earlier=earlier, level=level)
         load = on_call_load(read.cohort, read.signatures, new=new, severities=self.policy.severities)
         changed = changed_floors(self.policy.floors, record.floors, rollout)
-        reasons = (*verdict.reasons, *weighed(load), *withdrawn(record.changes, verdict.state), *changed, *late)
+        reasons = (*verdict.reasons, *weighed(load), *withdrawn(record.changes, verdict.state), *changed, *waiting)
         verdict = replace(verdict, reasons=reasons, on_call=load, class_tiers={**class_tiers, **read.class_tiers()})
         seconds = matured_before - rollout.started_at
         if small := too_small(read.cohort, self.policy, needed=verdict.requests_needed, seconds=seconds):
@@ -368,7 +371,7 @@ class Reviewer:
     def _probes(
         self, rollout: tracker.Rollout, calibration: Calibration | None, window: tracker.EvidenceWindow, now: float
     ) -> Cohort | None:
-        """The probe panel replayed on both versions, under the calibration of *rollout*; None if it does not help."""
+        """Results of the probe panel for both versions, under the calibration of *rollout*; None if there are none."""
         panel = replace(rollout, environment=PROBES_ENVIRONMENT)
         if calibration is None or panel == rollout or not self._ledger.has_served(panel):
             return None
@@ -377,7 +380,7 @@ class Reviewer:
         return self._ledger.cohort(panel, matured_before=matured_before, window=window)
 
     def _calibration(self, calibration_id: str) -> Calibration | None:
-        """The calibration of that id, read once; None where there is none or it cannot be trusted as stored."""
+        """The calibration with that id, cached; None if the ledger has none or the stored one is invalid."""
         calibration = self._calibrations.get(calibration_id)
         if calibration is None and calibration_id:
             try:
@@ -390,18 +393,18 @@ class Reviewer:
 
 
 def _log_of(rollout: tracker.Rollout) -> Any:
-    """A log whose events say which *rollout* they are about."""
+    """A logger bound to *rollout*."""
     return _log.bind(rollout_id=rollout.rollout_id, service=rollout.service, candidate=rollout.candidate)
 
 
 class NoReview(Reviewer):
-    """Judges nothing and tags nothing: for history that is read as a whole before it teaches."""
+    """Judges and tags nothing: for loading history, which a calibration learns from once all of it is in the ledger."""
 
     def load(self) -> None:
-        """Nothing is tagged."""
+        """Keep the empty tagger."""
 
     def review(self, *, now: float) -> None:
-        """Nothing is judged."""
+        """Do nothing."""
 
     def freeze_before(self, new_versions: Collection[str], *, now: float) -> None:
-        """Nothing is frozen."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""What a person or a deploy hook may ask of the rollouts: announce one, end one, see its cases."""
+"""Actions on rollouts for people and deploy hooks: announce one, end one, list its cases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monitor.rollout.rollout_request import RolloutRequest, checked_reason, requ
 from monitor.rollout.tracker import EndReason, Rollout, evidence_window
 
 MOST_CASES = 1_000
-"""Cases that one answer holds at most."""
+"""Most cases in one response."""
 
 _log = structlog.get_logger()
 
@@ -28,13 +28,13 @@ _log = structlog.get_logger()
 @dataclass
 class RolloutControl:
     """
-    Starts and ends rollouts on request, and shows their cases; safe for use by several threads.
+    Starts and ends rollouts on request, and lists their cases; thread-safe.
 
     Attributes:
-        ledger: Where rollouts are kept.
-        policy: Gives the policy in force, which decides what the established version is.
-        now: Gives the time, Unix seconds.
-        links: Where traces are looked at.
+        ledger: Stores the rollouts.
+        policy: Returns the policy in force, which decides which version is the established one.
+        now: Returns the time, Unix seconds.
+        links: Builds links from cases to traces.
     """
 
     ledger: SqlLedger
@@ -45,10 +45,10 @@ class RolloutControl:
 
     def start(self, request: RolloutRequest) -> RolloutRecord:
         """
-        The announced rollout, which is under way from now on; the same one however often it is announced.
+        Start the rollout that *request* announces; idempotent, so a repeated request returns the same rollout.
 
         Raises:
-            UsageError: it cannot be, and why.
+            UsageError: the request cannot be granted.
         """
         with self._lock:
             rollouts = [record.rollout for record in self.ledger.rollouts()]
@@ -77,11 +77,11 @@ class RolloutControl:
 
     def end(self, rollout_id: str, *, reason: str) -> RolloutRecord:
         """
-        The rollout, ended now and for *reason*; `rolled_back` says that its candidate is not to be established.
+        End the rollout now; with *reason* `rolled_back`, its candidate does not become the established version.
 
         Raises:
-            RolloutUnknown: there is none of that id.
-            UsageError: it has ended already, or the reason cannot be kept.
+            RolloutUnknown: no rollout has that ID.
+            UsageError: it has ended already, or *reason* is invalid.
         """
         words = checked_reason(reason)
         with self._lock:
@@ -93,10 +93,10 @@ class RolloutControl:
 
     def cases(self, rollout_id: str, *, limit: int, capability: str = "") -> tuple[RolloutRecord, Cases]:
         """
-        The rollout and its cases, of one class or of all, *limit* of them and never more than a thousand.
+        The rollout and its cases, of one capability or of all; at most *limit* and never more than `MOST_CASES`.
 
         Raises:
-            RolloutUnknown: there is none of that id.
+            RolloutUnknown: no rollout has that ID.
         """
         with self._lock:
             record = self._find(rollout_id)
@@ -104,20 +104,20 @@ class RolloutControl:
 
     def next_labels(self, rollout_id: str, *, count: int, budget: int, seed: int) -> tuple[RolloutRecord, LabelPlan]:
         """
-        The rollout and what to label next in it: *count* requests, and what *budget* labels would buy.
+        The rollout, the *count* requests to label next, and how much *budget* labels would narrow its verdict.
 
         Raises:
-            RolloutUnknown: there is none of that id.
+            RolloutUnknown: no rollout has that ID.
         """
         with self._lock:
-            record, rollouts = self._find(rollout_id), [each.rollout for each in self.ledger.rollouts()]
+            record, rollouts = self._find(rollout_id), [other.rollout for other in self.ledger.rollouts()]
             window = evidence_window(record.rollout, rollouts, self.policy(), decided=record.is_decided_side_by_side)
             with self.ledger.arms(record.rollout, matured_before=self.now()) as arms:
                 served = arms.served(window, seed=seed)
         return record, plan_labels(served, count=count, budget=budget, seed=seed)
 
     def evidence(self, rollout_id: str) -> Sequence[Evidence]:
-        """What was found at the looks at a rollout, oldest first; nothing where there is no such rollout."""
+        """The evidence at each look at a rollout, oldest first; empty if there is no such rollout."""
         with self._lock:
             return self.ledger.evidence(rollout_id)
 

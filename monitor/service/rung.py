@@ -1,4 +1,4 @@
-"""Which rung of the ladder a rollout is read by: the best that gives its requests tiers that can be trusted."""
+"""Chooses how a rollout's requests get their tiers: the first rung of the policy that gives trustworthy tiers."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _WEEK = 7 * _DAY
 _ENOUGH_TO_KNOW = 100  # requests of an arm
 _FEW_FAILURES = 20
 _NO_CLASS = (UNCLASSIFIED, "")
-"""Requests with neither a capability nor tools do not form a class."""
+"""The class of requests with neither a capability nor tools; it gets no tier, since they have nothing in common."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadBy:
     """
-    Both arms of a rollout as one rung reads them.
+    Both arms of a rollout, with tiers from one rung.
 
     Attributes:
         signatures: Failures of baseline and candidate by signature.
-        calibration: That of the rollout, trusted as far as its own traffic is known; None where there is none.
+        calibration: The rollout's calibration, its trust limited to traffic that it knows; None if there is none.
     """
 
     cohort: Cohort
@@ -43,7 +43,7 @@ class ReadBy:
     calibration: Calibration | None
 
     def class_tiers(self) -> Mapping[float, Sequence[tuple[str, str, Tier]]]:
-        """Those that this reading used, by the time until which the baseline taught them; empty on another rung."""
+        """Class tiers used here, by the end of the baseline traffic they were learnt from; empty on another rung."""
         rows = [(*name, tier) for name, tier in self.view.class_tiers.items()]
         return {self.window.baseline_since: rows} if rows else {}
 
@@ -54,9 +54,10 @@ class Ladder:
     Finds the rung of a rollout.
 
     Args:
-        arms: Reads both arms.
-        window: What counts as evidence, where no rung says otherwise.
-        class_tiers: Those that earlier looks used, by the time until which the baseline taught them, Unix seconds.
+        arms: Reads both arms from the ledger.
+        window: Traffic that counts as evidence; the class rung narrows it.
+        class_tiers: Class tiers of earlier looks, by the end of the baseline traffic they were learnt from, Unix
+            seconds. They are used again, so that tiers do not change during a rollout.
     """
 
     arms: ArmReader
@@ -68,7 +69,7 @@ class Ladder:
     class_tiers: Mapping[float, Sequence[tuple[str, str, Tier]]]
 
     def climb(self) -> ReadBy:
-        """The first rung of the policy that gives tiers; else learnt tiers, untrusted, which say what is missing."""
+        """Read by the first usable rung; if there is none, by untrusted learnt tiers, whose reasons say why."""
         for tiers_by in filter(self._may_serve, self.policy.tiers_by):
             for view, window in self._views(tiers_by):
                 read = self._read(view, window)
@@ -77,7 +78,7 @@ class Ladder:
         return self._read(LEARNT if TiersBy.LEARNT in self.policy.tiers_by else TierView(TiersBy.NONE), self.window)
 
     def _may_serve(self, tiers_by: TiersBy) -> bool:
-        """Whether it is worth reading both arms by it: a reading is most of what a review costs."""
+        """Whether the rung can be usable at all; a cheap check, since reading the arms is most of a review's cost."""
         if tiers_by is TiersBy.DECLARED:
             return self.arms.declares_tiers()
         return tiers_by is not TiersBy.LEARNT or (self.calibration is not None and self.calibration.trust.is_trusted)
@@ -86,26 +87,28 @@ class Ladder:
         if tiers_by is not TiersBy.CLASS:
             yield TierView(tiers_by), self.window
             return
-        # No outcome serves twice. After a cutover the later half of the baseline's time stands in, the earlier teaches.
-        for taught_until in (self.rollout.started_at, self._half_taught()):
-            view = TierView(tiers_by, self._class_tiers(taught_until))
+        # The outcomes that tiers are learnt from are not compared. If the baseline stopped at the cutover, its earlier
+        # traffic gives the tiers and its later traffic is compared.
+        for learnt_until in (self.rollout.started_at, self._split_of_baseline()):
+            view = TierView(tiers_by, self._class_tiers(learnt_until))
             if view.class_tiers:
-                yield view, self.window._replace(baseline_since=max(taught_until, self.window.baseline_since))
+                yield view, self.window._replace(baseline_since=max(learnt_until, self.window.baseline_since))
 
-    def _half_taught(self) -> float:
+    def _split_of_baseline(self) -> float:
+        """Until when the baseline's traffic gives tiers (Unix seconds); what comes after is compared."""
         started_at = self.rollout.started_at
         begins = self.arms.baseline_begins(since=self.window.baseline_since, until=started_at)
         served = started_at - max(self.window.baseline_since, begins)
-        # A whole week stands in where there is one, so that a weekend is not compared with weekdays; less than a day
-        # says nothing of the hours of a day.
+        # Compare a whole week if there is one, so that weekends meet weekends; less than a day does not cover the
+        # hours of a day.
         compared = max(served / 2, min(_WEEK, served - _DAY)) if served >= _WEEK else served / 2
-        half = started_at - compared if compared >= _DAY else started_at
-        return next((until for until in self.class_tiers if until < started_at), half)
+        split = started_at - compared if compared >= _DAY else started_at
+        return next((until for until in self.class_tiers if until < started_at), split)
 
-    def _class_tiers(self, taught_until: float) -> Mapping[tuple[str, str], Tier]:
-        if taught_until in self.class_tiers:
-            return {(capability, tools): tier for capability, tools, tier in self.class_tiers[taught_until]}
-        counts = self.arms.classes(since=self.window.baseline_since, until=taught_until)
+    def _class_tiers(self, learnt_until: float) -> Mapping[tuple[str, str], Tier]:
+        if learnt_until in self.class_tiers:
+            return {(capability, tools): tier for capability, tools, tier in self.class_tiers[learnt_until]}
+        counts = self.arms.classes(since=self.window.baseline_since, until=learnt_until)
         return class_tiers({name: pair for name, pair in counts.items() if name != _NO_CLASS}, self.difficulty)
 
     def _read(self, view: TierView, window: EvidenceWindow) -> ReadBy:
@@ -116,11 +119,11 @@ class Ladder:
         return ReadBy(cohort, signatures, view, window, calibration)
 
     def _trust(self, trust: Trust, cohort: Cohort) -> Trust:
-        """By the arm of which the calibration knows less: what it knows of the other's requests does not tag these."""
+        """*trust*, limited by the arm with the smaller share of requests that the calibration knows."""
         baseline, candidate = cohort.baseline, cohort.candidate
         arms = [(sum(s.requests for s in arm.strata if s.is_known), arm.requests) for arm in (baseline, candidate)]
-        enough = [(known, requests) for known, requests in arms if requests >= _ENOUGH_TO_KNOW]
-        known, requests = min(enough or arms, key=lambda arm: arm[0] / max(arm[1], 1))
+        large = [(known, requests) for known, requests in arms if requests >= _ENOUGH_TO_KNOW]
+        known, requests = min(large or arms, key=lambda arm: arm[0] / max(arm[1], 1))
         trust = on_traffic(trust, known=known, requests=requests, settings=self.difficulty)
         untiered = sum(stratum.failures for stratum in baseline.strata if stratum.tier is Tier.UNTIERED)
         if cohort.tiers_by is TiersBy.LEARNT and _FEW_FAILURES <= baseline.failures < 2 * untiered:

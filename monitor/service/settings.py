@@ -1,4 +1,4 @@
-"""The rhythm of the service: how long it waits, and how often it looks at the ledger as a whole."""
+"""Settings of the service: intervals, retries and shutdown."""
 
 from __future__ import annotations
 

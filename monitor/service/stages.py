@@ -1,4 +1,4 @@
-"""The parts that the service puts in order."""
+"""The parts that make up a service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monitor.service.review import Reviewer
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Where records come from, where they go, who judges, and what is shown."""
+    """The source, the sinks, the reviewer, the clock and the published snapshot of one service."""
 
     source: Source
     dead_letters: DeadLetterWriter

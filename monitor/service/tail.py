@@ -1,4 +1,4 @@
-"""Requests as they pass, for somebody who looks on: put together in memory, and forgotten."""
+"""Requests as they arrive, for `cliffwatch tail`: assembled in memory, never written to the ledger."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from monitor.trace.outcome_policy import resolve, standing
 from monitor.trace.served import ServedModels
 
 _REMEMBERED = 20_000
-"""Traces that a late verdict still finds, and verdicts that wait for their trace."""
+"""Most traces kept in memory for late verdicts, and most verdicts kept for late traces."""
 
 Calibrated = Callable[[], Calibration | None]
-"""Gives the calibration in force."""
+"""Returns the calibration in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class SeenRequest:
     One request as it is shown.
 
     Attributes:
-        tag: What the calibration in force says of it, with the tier that was declared where one was.
-        outcome: The verdict that counts now, or None.
-        is_revised: It was shown before, with another outcome or none.
+        tag: Its tag under the calibration in force; a declared tier replaces the learnt one.
+        outcome: The outcome that counts now, or None.
+        is_revised: Whether it was shown before with another outcome, or with none.
     """
 
     trace: Trace
@@ -44,16 +44,16 @@ class SeenRequest:
 
 class Watch:
     """
-    Turns records into requests; what it shows is for eyes only, the ledger does the counting.
+    Turns records into requests for display; only the ledger counts.
 
     Args:
-        rules: How records are read.
-        calibration: Tells how hard requests are, if anything does.
-        quiet_seconds: How long no span may have come, after the root has ended, for a trace to be complete.
+        rules: How records are decoded.
+        calibration: Returns the calibration that tags requests, or None.
+        quiet_seconds: A trace is complete once its root has ended and no span has come for this long.
 
     Attributes:
-        unreadable: How many records could not be decoded.
-        event_time: The latest time of anything seen, Unix seconds; the clock of somebody who reads a file.
+        unreadable: Number of records that could not be decoded.
+        event_time: Latest time of any event, Unix seconds; serves as the clock when reading a file.
     """
 
     def __init__(self, rules: DecodeRules, calibration: Calibrated, *, quiet_seconds: float) -> None:
@@ -69,14 +69,14 @@ class Watch:
 
     def see(self, records: Sequence[Record], *, now: float) -> Iterator[SeenRequest]:
         """
-        What *records* say: requests that came whole, and those on which a verdict came; spans wait.
+        Yield the complete requests in *records* and those whose outcome they change; spans wait for `due`.
 
         Args:
-            records: In the order in which they came.
-            now: Seconds on whatever clock `due` is asked by.
+            records: In order of arrival.
+            now: Seconds, on the same clock as in `due`.
         """
         decoded = decode_records(records, self._rules)
-        self.unreadable += sum(each.dead_letter is not None for each in decoded)
+        self.unreadable += sum(record.dead_letter is not None for record in decoded)
         self.event_time = max(self.event_time, latest_event_time(decoded))
         for record in decoded:
             for event in record.events:
@@ -88,11 +88,11 @@ class Watch:
                 self._assembler.add(span, now=now)
 
     def due(self, *, now: float) -> Iterator[SeenRequest]:
-        """Requests whose spans are complete at *now*, in the order of their starts."""
+        """Requests whose spans are complete at *now*, by start time."""
         return self._show_runs(self._assembler.complete(now=now, quiet_seconds=self._quiet_seconds))
 
     def rest(self) -> Iterator[SeenRequest]:
-        """Requests out of all spans that are still pending, when no more will come."""
+        """Requests assembled from all spans still pending, at the end of the source."""
         return self._show_runs(self._assembler.rest())
 
     def _show_runs(self, runs: Iterable[Trace]) -> Iterator[SeenRequest]:
@@ -113,7 +113,7 @@ class Watch:
     def _judge(self, event: OutcomeEvent) -> Iterator[SeenRequest]:
         outcome = self._resolved(event.trace_id, event.outcome)
         seen = self._shown.get(event.trace_id)
-        if seen is None or outcome is None or _says(outcome) == _says(seen.outcome):
+        if seen is None or outcome is None or _displayed(outcome) == _displayed(seen.outcome):
             return
         self._shown[event.trace_id] = SeenRequest(seen.trace, seen.tag, outcome, is_revised=True)
         yield self._shown[event.trace_id]
@@ -126,10 +126,10 @@ class Watch:
         return resolve(verdicts, self._rules.traces.outcomes)
 
 
-def _says(outcome: Outcome | None) -> tuple[bool, str | None] | None:
+def _displayed(outcome: Outcome | None) -> tuple[bool, str | None] | None:
     return None if outcome is None else (outcome.success, outcome.failure_class)
 
 
-def _forget_oldest(kept: dict[TraceId, Any]) -> None:
-    while len(kept) > _REMEMBERED:
-        del kept[next(iter(kept))]
+def _forget_oldest(cache: dict[TraceId, Any]) -> None:
+    while len(cache) > _REMEMBERED:
+        del cache[next(iter(cache))]

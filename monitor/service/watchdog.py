@@ -1,4 +1,4 @@
-"""Watches that the loop turns: what hangs in a broker or a database is said, and in the end is left to a restart."""
+"""Watches the progress of the loop: reports a hang, and ends the process if it lasts, so that it is restarted."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _EXIT_CODE = 3  # a dependency is out of reach
 
 class Watchdog:
     """
-    Knows how long ago the loop last turned.
+    Measures how long ago the loop last turned, and ends a process that hangs.
 
-    A loop that hangs is ended by a thread, a library that holds the whole interpreter by a timer that needs none of it.
-    The restart that it forces loses and doubles nothing: what was not committed with its offset is read again.
+    A watchdog thread ends the process if the loop hangs. If a library holds the GIL, so that no thread runs, a C timer
+    does. The restart neither loses nor doubles anything: records whose offset is not committed are read again.
 
     Args:
-        clock: Monotonic, read from any thread.
-        unhealthy_seconds: Age of the last turn from which on `problem` says something.
-        exit_seconds: Age of the last turn at which the process ends, after its stacks were logged.
-        end: Ends the process at once, whatever its threads do.
+        clock: Monotonic clock, read from any thread.
+        unhealthy_seconds: Age of the last turn at which `problem` starts to report.
+        exit_seconds: Age of the last turn at which the process logs its stacks and exits.
+        end: Ends the process at once, without waiting for threads.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def turned(self) -> None:
-        """The loop is alive."""
+        """Record that the loop has turned."""
         self._turned_at = self._clock.monotonic()
 
     def problem(self) -> str:
-        """One sentence where the loop has not turned for too long, else empty."""
+        """One sentence if the loop has not turned for too long, else empty."""
         age = self._clock.monotonic() - self._turned_at
         if age < self._unhealthy_seconds:
             return ""
@@ -59,7 +59,7 @@ class Watchdog:
         )
 
     def look(self) -> None:
-        """End the process where the loop has not turned for longer than is ever needed."""
+        """End the process if the loop has not turned for `exit_seconds`."""
         age = self._clock.monotonic() - self._turned_at
         if age >= self._exit_seconds:
             _log.error("loop.stalled", seconds=round(age), stacks=stacks())
@@ -67,13 +67,13 @@ class Watchdog:
             self._end(_EXIT_CODE)
 
     def start(self) -> None:
-        """Look from a thread of its own until `stop`."""
+        """Start the watchdog thread, which looks until `stop`."""
         self.turned()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; safe to call twice."""
+        """Stop the watchdog thread; safe to call twice."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
@@ -89,12 +89,12 @@ class Watchdog:
             faulthandler.cancel_dump_traceback_later()
 
     def _arm(self) -> None:
-        # This thread does not run either while a library holds the interpreter; the timer of C does, and ends us.
+        # While a library holds the GIL, this thread cannot run either; faulthandler's C timer can, and exits.
         faulthandler.dump_traceback_later(self._exit_seconds, exit=True, file=sys.__stderr__ or 2)
 
 
 def stacks() -> str:
-    """What every thread is doing, for a person to read."""
+    """Stack traces of all threads."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return "\n".join(
         f"thread {names.get(ident, ident)}:\n{''.join(traceback.format_stack(frame))}"

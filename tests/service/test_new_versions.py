@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from monitor.ingest.source import Position, Record
 from monitor.ledger.settings import LedgerSettings
-from monitor.service.batch_writer import SeenVersions, fronts, split_before
+from monitor.service.batch_writer import SeenVersions, first_records, split_before
 from monitor.service.pipeline import DecodedRecord
 from tests.builders import a_trace
 
@@ -70,4 +70,4 @@ def test_records_are_split_within_each_partition() -> None:
 
     assert [(0, 5), (1, 3)] == places(before)
     assert [(0, 6), (0, 7), (2, 1)] == places(rest)
-    assert [(0, 6), (2, 1)] == places(fronts(rest))
+    assert [(0, 6), (2, 1)] == places(first_records(rest))

@@ -177,12 +177,12 @@ def test_only_a_rollout_with_trusted_tiers_holds_its_calibration(ledger: SqlLedg
     serve(ledger, "live-1", started_at=NOON, fails_from=100)
     serve(ledger, "live-2", started_at=NOON + DAY, fails_from=100)
     reviewer.review(now=NOON + 2 * DAY)
-    assert [] == reviewer.held_by()
+    assert [] == reviewer.blocking_rollouts()
     serve_history(ledger)
 
     reviewer.review(now=NOON + 3 * DAY)
 
-    assert ["live-2"] == [rollout.candidate for rollout in reviewer.held_by()]
+    assert ["live-2"] == [rollout.candidate for rollout in reviewer.blocking_rollouts()]
 
 
 def serve_a_rollout(ledger: SqlLedger, reviewer: Reviewer) -> None:
