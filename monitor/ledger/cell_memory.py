@@ -1,4 +1,4 @@
-"""The cells of a version as a review reads them; those of whole hours are remembered."""
+"""Reads the cells of a version for a review, and caches those of whole hours."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ CELL = (*KEY, *SUMS)
 Columns = Mapping[str, Sequence[Any]]
 """Values of several rows, by column."""
 
-_MOST, _ROUNDING = 1e100, 1e-6  # whose square is no infinity; left of a sum from which all was taken out again
-_TIERS = {str(tier): tier for tier in Tier}  # several times faster than `Tier`
+_MOST = 1e100  # the square of a greater sum could overflow to infinity
+_ROUNDING = 1e-6  # rounding may leave a sum this far below 0 after every request is subtracted again
+_TIERS = {str(tier): tier for tier in Tier}  # a lookup here is several times faster than a call of `Tier`
 
 _Kind = tuple[int, Tier, str, int, bool]
-"""Hour, tier, capability, bin, and whether known."""
+"""Hour, tier, capability, bin, and whether the calibration knows such requests."""
 
 
 def _stratum(kind: _Kind, of_said: Sequence[tuple[str, Sequence[Any]]]) -> arms.Stratum:
     hour, tier, capability, number, is_known = kind
-    added = of_said[0][1] if len(of_said) == 1 else [*map(sum, zip(*(sums for _, sums in of_said), strict=True))]
-    n, labelled, failures, logits, variances, *_ = added
-    said = [SaidCount(words, *sums[:3], *sums[7:]) for words, sums in of_said]  # between them: clustered ones
+    totals = of_said[0][1] if len(of_said) == 1 else [*map(sum, zip(*(sums for _, sums in of_said), strict=True))]
+    n, labelled, failures, logits, variances, *_ = totals
+    said = [SaidCount(words, *sums[:3], *sums[7:]) for words, sums in of_said]  # `SUMS`: first three and weights
     return arms.Stratum(tier, capability, number, is_known, n, labelled, failures, logits, variances, hour, said)
 
 
@@ -45,7 +46,7 @@ class Cells:
 
     Attributes:
         columns: Values of all cells, by column; two cells may have the same key.
-        strata: The cells as strata, in the latest view of each source of tiers.
+        strata: Cache of `by_stratum`: the latest view of each source of tiers, and its strata.
     """
 
     columns: Columns
@@ -54,69 +55,69 @@ class Cells:
     @classmethod
     def of(cls, rows: Sequence[sa.Row[Any]]) -> Cells:
         columns = columns_of(CELL, rows)
-        if not all(_is_sound(*column) for column in columns.items()):  # a review reads too many to check each cell
+        if not all(_is_sound(*column) for column in columns.items()):  # check cell by cell only if a column is bad
             columns = columns_of(CELL, [*readable("stratum", rows, _checked)])
         return cls(columns)
 
     def by_stratum(self, view: arms.TierView) -> Sequence[arms.Stratum]:
-        """The cells as strata: those that *view* does not tell apart are added up."""
-        seen_by, strata = self.strata.get(view.tiers_by, (None, ()))
-        if seen_by != view:
-            columns, alike = self.columns, dict[_Kind, dict[str, Sequence[float]]]()
+        """Sum the cells that fall into the same stratum of *view*."""
+        cached_view, strata = self.strata.get(view.tiers_by, (None, ()))
+        if cached_view != view:
+            columns, by_kind = self.columns, dict[_Kind, dict[str, Sequence[float]]]()
             names = (columns[name] for name in ("capability", "bin", "is_known"))
             kinds = zip(columns["hour"], tiers_of(view, columns), *names, strict=True)
             sums = zip(*(columns[name] for name in SUMS), strict=True)
             for kind, words, added in zip(kinds, columns["said"], sums, strict=True):
-                of_words = alike.setdefault(kind, {})
-                have = of_words.get(words)
-                of_words[words] = added if have is None else [*map(add, have, added)]
-            strata = [_stratum(kind, sorted(alike[kind].items())) for kind in sorted(alike)]
+                by_words = by_kind.setdefault(kind, {})
+                total = by_words.get(words)
+                by_words[words] = added if total is None else [*map(add, total, added)]
+            strata = [_stratum(kind, sorted(by_kind[kind].items())) for kind in sorted(by_kind)]
             self.strata[view.tiers_by] = view, strata
         return strata
 
 
 class CellMemory:
     """
-    Remembers the cells of whole hours until something changes them.
+    Caches the cells of whole hours until a write changes them.
 
     Args:
-        is_only_writer: Whether no other process can write to the ledger, because it is in memory. If one can, nothing
-            is remembered.
+        is_only_writer: Whether no other process can write to the ledger, because it is in memory. Otherwise nothing is
+            cached.
     """
 
     def __init__(self, *, is_only_writer: bool) -> None:
         self._is_only_writer = is_only_writer
-        self._known: dict[tuple[Any, ...], dict[int, Cells]] = {}
+        self._cache: dict[tuple[Any, ...], dict[int, Cells]] = {}
 
     def read(self, connection: sa.Connection, where: Mapping[str, Any], first: int, last: int) -> Sequence[Cells]:
         """Cells from hour *first* until *last*, in order, of the version and calibration in *where*."""
-        which = (where["version_id"], where["calibration_id"], where["any_calibration"], first)
-        known = self._known.setdefault(which, {}) if self._is_only_writer else {}
-        left = {**where, "first": next(reversed(known), first - 1) + 1, "last": last}
-        rows = connection.execute(_CELLS, left).all()
+        key = (where["version_id"], where["calibration_id"], where["any_calibration"], first)
+        cached = self._cache.setdefault(key, {}) if self._is_only_writer else {}
+        uncached = {**where, "first": next(reversed(cached), first - 1) + 1, "last": last}
+        rows = connection.execute(_CELLS, uncached).all()
         if not self._is_only_writer:
             return [Cells.of(rows)]
-        known |= {hour: Cells.of([*of_hour]) for hour, of_hour in groupby(rows, attrgetter("hour"))}
-        return [cells for hour, cells in known.items() if hour < last]
+        cached |= {hour: Cells.of([*of_hour]) for hour, of_hour in groupby(rows, attrgetter("hour"))}
+        return [cells for hour, cells in cached.items() if hour < last]
 
-    def moved(self, version_id: int, hour: int) -> None:
-        """Forget cells of a version from *hour* on."""
-        for (version, *_), known in self._known.items():
-            while version == version_id and known and next(reversed(known)) >= hour:
-                known.popitem()
+    def invalidate(self, version_id: int, hour: int) -> None:
+        """Drop the cells of a version from *hour* on."""
+        for (version, *_), cached in self._cache.items():
+            while version == version_id and cached and next(reversed(cached)) >= hour:
+                cached.popitem()
 
     def clear(self) -> None:
-        """Forget all."""
-        self._known.clear()
+        """Drop all cells."""
+        self._cache.clear()
 
 
 def columns_of(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Columns:
-    """*rows* by column; every column is there, even if there are no rows."""
+    """Transpose *rows* into columns; without rows, every column is empty."""
     return dict.fromkeys(names, ()) | dict(zip(names, zip(*rows, strict=True), strict=False))
 
 
 def of_version(table: sa.Table, select: sa.Select[Any]) -> sa.Select[Any]:
-    """*select*, for the parameters `version_id`, and `calibration_id` or `any_calibration`."""
+    """Filter *select* by the parameters `version_id` and `calibration_id`; `any_calibration` skips the latter."""
     return select.where(table.c.model_version_id == sa.bindparam("version_id")).where(
         sa.or_(
             sa.bindparam("any_calibration", type_=sa.Boolean),
@@ -154,7 +155,7 @@ def _is_sound(name: str, column: Sequence[Any]) -> bool:
 
 
 def _checked(cell: sa.Row[Any]) -> sa.Row[Any]:
-    """*cell*; raises ValueError if a value cannot be right."""
+    """Return *cell*, or raise ValueError if a value is corrupt."""
     if not all(_is_sound(name, [value]) for name, value in zip(CELL, cell, strict=True)):
         raise ValueError("not a cell")
     return cell

@@ -1,4 +1,4 @@
-"""Where a request counts as evidence: the cell of its version, hour, tier, class, bin and failure class."""
+"""Cells: the totals of the requests that share version, hour, tier, class, bin and failure class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monitor.trace.model import Outcome
 
 
 class Key(NamedTuple):
-    """What the requests of a cell have in common: the primary key of `stratum`."""
+    """What identifies a cell: the primary key of the table `stratum`."""
 
     model_version_id: int
     hour: int
@@ -33,11 +33,13 @@ class Key(NamedTuple):
 
 class Cell(NamedTuple):
     """
-    Where a request that the ledger has counts, and how.
+    The cell in which a recorded request counts, and what it adds there.
 
     Attributes:
-        key: With the failure class that the ledger has.
-        success: Its label, or None.
+        key: Key of the cell, with the failure class as recorded.
+        success: Label of the request, or None.
+        looked: One over the probability that a judge, a report or a person looks at the request; 0 if none did.
+        audited: One over the probability that a person looks at it; 0 if none did.
     """
 
     key: Key
@@ -50,14 +52,14 @@ class Cell(NamedTuple):
 
     @property
     def sums(self) -> tuple[float, ...]:
-        """What the request adds to its cell."""
+        """What the request adds to the columns `SUMS` of its cell."""
         labelled, failed = int(self.success is not None), int(self.success is False)
         clustered = (labelled, failed) if self.is_clustered else (0, 0)
         weights = (self.looked, self.looked**2, self.audited, self.audited**2)
         return (1, labelled, failed, self.logit, self.variance, *clustered, *weights)
 
     def labelled(self, label: Outcome | None, said: Said) -> Cell:
-        """Where it counts once *label* is its label, and *said* what was said of it."""
+        """The cell in which it counts with *label*, and with the verdicts *said* by each kind of source."""
         failure_class = (label.failure_class or "") if label is not None and not label.success else ""
         return self._replace(
             key=self.key._replace(failure_class=failure_class, said=said.words),
@@ -67,7 +69,7 @@ class Cell(NamedTuple):
         )
 
     def tagged(self, tag: Tag) -> Cell:
-        """Where it counts under another tag."""
+        """The cell in which it counts under another tag."""
         key = self.key._replace(calibration_id=tag.calibration_id, tier=tag.tier, bin=tag.bin, is_known=tag.is_known)
         return self._replace(key=key, logit=tag.difficulty_logit, variance=tag.difficulty_variance)
 
@@ -77,11 +79,11 @@ CELL_COLUMNS = (
     *request.c["calibration_id", "tier", "bin", "is_known", "difficulty_logit", "difficulty_variance"],
     *request.c["success", "failure_class", "said", "looked", "audited"],
 )
-"""What `cell_of` reads."""
+"""Columns that `cell_of` reads."""
 
 
 def cell_of(row: Any) -> Cell:
-    """Where a row of `request` with `CELL_COLUMNS`, and with a version, counts."""
+    """The cell of a row of `request` that has `CELL_COLUMNS` and a model version."""
     key = Key(
         row.model_version_id,
         int(row.started_at // HOUR_SECONDS),
@@ -101,14 +103,14 @@ def cell_of(row: Any) -> Cell:
 
 
 def class_tools(capability: str, tool_set: str | None) -> str:
-    """The tools by which requests without a capability are told apart; empty for all others."""
+    """The tool set, which serves as the class of requests without a capability; empty for all others."""
     return (tool_set or "") if capability == UNCLASSIFIED else ""
 
 
 KEY = tuple(name for name in Key._fields if name != "model_version_id")
 _WEIGHTS = ("looked_sum", "looked_squares_sum", "audited_sum", "audited_squares_sum")
 SUMS = ("requests", "labelled", "failures", "logit_sum", "variance_sum", "clustered", "clustered_failures", *_WEIGHTS)
-"""The columns of `stratum` by which cells are told apart within a version, and those that are added up."""
+"""The key columns of `stratum` within a version, and the columns that are summed."""
 
 _ONE = sa.literal_column("1", sa.BigInteger)
 _NONE = sa.literal_column("0", sa.BigInteger)
@@ -152,8 +154,8 @@ def one_request(hour: sa.ColumnElement[int]) -> Iterable[sa.ColumnElement[Any]]:
 
 
 def summed(rows: sa.Subquery, by: Sequence[str], sums: Sequence[str]) -> sa.Select[Any]:
-    """The columns *sums* of *rows*, added up by the columns *by*."""
+    """Sum the columns *sums* of *rows*, grouped by the columns *by*."""
     keys = [rows.c[name] for name in by]
-    # In PostgreSQL a sum of integers is a decimal.
+    # In PostgreSQL the sum of a bigint column is a numeric.
     added = (sa.cast(sa.func.sum(rows.c[name]), stratum.c[name].type).label(name) for name in sums)
     return sa.select(*keys, *added).group_by(*keys)

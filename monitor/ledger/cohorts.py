@@ -1,4 +1,4 @@
-"""Reads both arms of a rollout for the statistics: from cells, and from rows only if a window cuts an hour in two."""
+"""Reads both arms of a rollout for the statistics: from hourly cells, and from rows where a window splits an hour."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.trace.model import PROBES_ENVIRONMENT, UNRESOLVED
 
 _MOST_SIGNATURES = 1_000
-_MOST_CUT = 20_000  # an hour that is cut in two is left out if it has more requests, until it is whole
-_CLUSTERED_READ = 15_000  # about so many requests, in whole clusters, are read for a design effect
-_ALONE_READ = 5_000  # about so many of the requests that are clusters of their own: more tell little more of a mix
+_MOST_IN_PARTIAL_HOUR = 20_000  # a partial hour with more requests is left out until the window covers all of it
+_CLUSTERED_READ = 15_000  # requests to read, about, in whole clusters, to estimate the design effect
+_ALONE_READ = 5_000  # requests to read, about, that are clusters of their own: more hardly improve the estimate
 _CLUSTERS = 2**63
-_MOST_LARGEST = 20  # clusters that are always read
-_MOST_PLACES, _LEAST_BETWEEN = 1_000, 100  # requests that are looked at for them, and requests from one to the next
-_MOST_OF_LARGEST = 100_000  # requests in them; the largest cluster may have more
-_ENOUGH_BESIDE = 200  # requests of each arm in shared hours that are enough to compare hour with hour
+_MOST_LARGEST = 20  # largest clusters that are always read
+_MOST_PROBED, _LEAST_STEP = 1_000, 100  # to find them: requests to probe at most, and fewest requests between two
+_MOST_OF_LARGEST = 100_000  # requests in all of them; a single cluster may have more
+_ENOUGH_CONCURRENT = 200  # requests of each arm in shared hours that suffice for a concurrent comparison
 
 
 @dataclass
 class ArmReader:
     """
-    Reads both arms of a rollout in one transaction; several views share what was read.
+    Reads both arms of a rollout in one transaction; caches what it read for several views.
 
     Attributes:
-        connection: Of the transaction.
-        memory: Keeps cells between readers.
-        rollout: The rollout.
-        matured_before: Only requests that started before this, Unix seconds.
+        connection: Connection of the transaction.
+        memory: Caches cells between transactions.
+        rollout: The rollout to read.
+        matured_before: Reads only requests that started before this, Unix seconds.
     """
 
     connection: sa.Connection
@@ -59,7 +59,7 @@ class ArmReader:
     ) -> tuple[arms.Cohort, tuple[FailureCounts, FailureCounts]]:
         """Both arms by stratum in *window*, and the most frequent signatures of their failures."""
         baseline, candidate, comparison = self._arms(window)
-        # The same part of all clusters in both arms, so that a cluster which both serve is read in both.
+        # Sample by the same cluster hashes in both arms, so that a cluster which both serve is read in both.
         most = max(baseline.requests_of_version, candidate.requests_of_version, 1)
         part = min(1.0, _CLUSTERED_READ / most)
         tiers, new_tiers = tiers_of(view, baseline.columns), tiers_of(view, candidate.columns)
@@ -121,15 +121,15 @@ class ArmReader:
 
     def _arms(self, window: EvidenceWindow) -> tuple[_Evidence, _Evidence, arms.Comparison]:
         candidate = self._evidence(self.rollout.candidate, window.candidate_since, self.matured_before)
-        if self.rollout.environment == PROBES_ENVIRONMENT:  # a panel is the same whenever it is asked
+        if self.rollout.environment == PROBES_ENVIRONMENT:  # a panel has the same items at any time
             baseline = self._evidence(self.rollout.baseline, window.baseline_since, self.matured_before)
             return baseline, candidate, arms.Comparison.CONCURRENT
         baseline = self._evidence(self.rollout.baseline, window.candidate_since, self.matured_before)
         is_over = not window.is_decided and arms.hours_alone(baseline.by_hour(1), candidate.by_hour(1)) > 0
         for hours in () if is_over else (1, arms.SPAN_HOURS):
             old, new = baseline.by_hour(hours), candidate.by_hour(hours)
-            beside = sum(min(requests, old[hour]) for hour, requests in new.items())
-            if 2 * beside >= new.total() or beside >= _ENOUGH_BESIDE:
+            concurrent = sum(min(requests, old[hour]) for hour, requests in new.items())
+            if 2 * concurrent >= new.total() or concurrent >= _ENOUGH_CONCURRENT:
                 return baseline, candidate, arms.Comparison.CONCURRENT
         baseline = self._evidence(self.rollout.baseline, window.baseline_since, self.matured_before)
         return baseline, candidate, arms.Comparison.BEFORE_AFTER
@@ -147,15 +147,15 @@ class ArmReader:
 
 
 def arm_ids(connection: sa.Connection, rollout: Rollout) -> Sequence[int]:
-    """Ids of the versions of *rollout* that the ledger knows, the baseline's first."""
+    """IDs of those versions of *rollout* that are in the ledger, the baseline's first."""
     ids = (_version_id(connection, rollout, version) for version in (rollout.baseline, rollout.candidate))
     return [version_id for version_id in ids if version_id is not None]
 
 
 def whole_from(connection: sa.Connection, version_id: int) -> float:
-    """Start of the first hour from which all rows of a version are kept, Unix seconds; 0 if none was pruned."""
+    """Start of the first hour whose rows of a version are all there, Unix seconds; 0 if none was pruned."""
     until = connection.scalar(sa.select(model_version.c.pruned_before).where(model_version.c.id == version_id))
-    # A bad value in the database does not stop the service from starting.
+    # A corrupt value in the database must not stop the service.
     if not isinstance(until, float) or not math.isfinite(until):
         return 0.0
     return (until // HOUR_SECONDS + 1) * HOUR_SECONDS
@@ -178,12 +178,12 @@ _SAMPLED_SUMS = ("labelled", "failures")
 @dataclass(frozen=True, eq=False)
 class _Evidence:
     """
-    Requests of one version that started in one period, read once.
+    Requests of one version that started in one period.
 
     Attributes:
-        where: Parameters of the statements below: which requests.
-        hours: Their cells, by time.
-        whole_from: All requests from then on still have their rows, Unix seconds.
+        where: Bind parameters that select these requests in the statements below.
+        hours: Their cells, by hour.
+        whole_from: Requests that started after this (Unix seconds) all have their rows still.
     """
 
     connection: sa.Connection
@@ -193,34 +193,34 @@ class _Evidence:
     samples: dict[Sample, Columns] = field(default_factory=dict)
 
     def read(self, memory: CellMemory, *, is_panel: bool) -> _Evidence:
-        """The same with its cells; of a panel, only the first run of each item counts."""
+        """A copy with its cells loaded; in a probe panel, only the first run of each item counts."""
         connection, where, since, until = self.connection, self.where, self.where["since"], self.where["until"]
         if is_panel:
             hours = [Cells.of(connection.execute(_FIRST_RUNS, {**where, "hour": 0}).all())]
         else:
             first, last = math.ceil(since / HOUR_SECONDS), int(until // HOUR_SECONDS)
-            cut_in_two = (since, min(first * HOUR_SECONDS, until)), (max(last, first) * HOUR_SECONDS, until)
-            before, after = ([*self._piece(start, end)] for start, end in cut_in_two)
+            before = self._partial_hour(since, min(first * HOUR_SECONDS, until))
+            after = self._partial_hour(max(last, first) * HOUR_SECONDS, until)
             hours = [*before, *memory.read(connection, where, first, last), *after]
         return replace(self, hours=hours, whole_from=whole_from(connection, where["version_id"]))
 
-    def _piece(self, start: float, end: float) -> Iterator[Cells]:
+    def _partial_hour(self, start: float, end: float) -> Iterator[Cells]:
         """Cells of a part of an hour (Unix seconds), from its rows."""
-        piece = {**self.where, "since": start, "until": end, "hour": int(start // HOUR_SECONDS)}
-        if start < end and 0 < (self.connection.scalar(_REQUESTS_OF_HOUR, piece) or 0) <= _MOST_CUT:
-            yield Cells.of(self.connection.execute(_PIECE, piece).all())
+        where = {**self.where, "since": start, "until": end, "hour": int(start // HOUR_SECONDS)}
+        if start < end and 0 < (self.connection.scalar(_REQUESTS_OF_HOUR, where) or 0) <= _MOST_IN_PARTIAL_HOUR:
+            yield Cells.of(self.connection.execute(_PARTIAL_HOUR, where).all())
 
     @cached_property
     def columns(self) -> Columns:
-        """The columns of all cells."""
+        """The columns of the cells of all hours."""
         return {name: [*chain.from_iterable(cells.columns[name] for cells in self.hours)] for name in CELL}
 
     def cells(self, *names: str) -> Iterator[tuple[Any, ...]]:
-        """These columns of each cell."""
+        """The values of the columns *names* of each cell."""
         return zip(*(self.columns[name] for name in names), strict=True)
 
     def by_hour(self, hours: int) -> Counter[int]:
-        """Requests by period of so many *hours*."""
+        """Requests by period; each period lasts *hours* hours."""
         requests: Counter[int] = Counter()
         for hour, number in self.cells("hour", "requests"):
             requests[hour // hours] += number
@@ -237,7 +237,7 @@ class _Evidence:
         return {Signature(*name): failures for name, failures in counts.most_common(_MOST_SIGNATURES)}
 
     def clusters(self, view: arms.TierView, tiers: Sequence[Tier], sample: Sample) -> Clusters:
-        """The clusters of *sample*, and the requests without a cluster."""
+        """The clusters in *sample*, and all requests that belong to no cluster."""
         alone: dict[arms.TierGroup, list[int]] = defaultdict(lambda: [0, 0])
         names = ("hour", "labelled", "clustered", "failures", "clustered_failures")
         for tier, (hour, labelled, clustered, failures, failed) in zip(tiers, self.cells(*names), strict=True):
@@ -247,9 +247,9 @@ class _Evidence:
                     alone[group][1] += failures - failed
         sampled = self._sampled(sample)
         kinds: dict[arms.TierGroup, list[Alike]] = defaultdict(list)
-        read = (sampled[name] for name in ("cluster", "prompt_family", "capability", "tools", *_SAMPLED_SUMS))
-        counted = zip(tiers_of(view, sampled), *read, strict=True)
-        for tier, cluster, family, capability, tools, *sums in counted:
+        columns = (sampled[name] for name in ("cluster", "prompt_family", "capability", "tools", *_SAMPLED_SUMS))
+        rows = zip(tiers_of(view, sampled), *columns, strict=True)
+        for tier, cluster, family, capability, tools, *sums in rows:
             alike_by = (cluster if cluster >= 0 else None), family, (capability, tools) if tools else None
             for group in _GROUPS[tier]:
                 kinds[group].append((alike_by, sample.weight(cluster), *sums))
@@ -261,24 +261,24 @@ class _Evidence:
 
     @cached_property
     def largest(self) -> frozenset[int]:
-        """The largest clusters of the version, which a sample of all clusters would seldom contain."""
-        every = max(self.requests_of_version // _MOST_PLACES, _LEAST_BETWEEN)
-        where = {**self.where, "every": every, "hour": math.ceil(self.whole_from / HOUR_SECONDS)}
-        met = Counter(self.connection.scalars(_CLUSTERS_MET, where) if any(self.columns["clustered"]) else ())
-        sizes = sorted(((n * every, c) for c, n in met.items() if c is not None and c >= 0 and n > 1), reverse=True)
-        read = accumulate(requests for requests, _ in sizes[:_MOST_LARGEST])
-        return frozenset(c for (n, c), so_far in zip(sizes, read, strict=False) if so_far <= max(n, _MOST_OF_LARGEST))
+        """The largest clusters of the version, which a random sample of clusters would rarely contain."""
+        step = max(self.requests_of_version // _MOST_PROBED, _LEAST_STEP)
+        where = {**self.where, "step": step, "hour": math.ceil(self.whole_from / HOUR_SECONDS)}
+        hits = Counter(self.connection.scalars(_PROBED_CLUSTERS, where) if any(self.columns["clustered"]) else ())
+        sizes = sorted(((n * step, c) for c, n in hits.items() if c is not None and c >= 0 and n > 1), reverse=True)
+        totals = accumulate(requests for requests, _ in sizes[:_MOST_LARGEST])
+        return frozenset(c for (n, c), total in zip(sizes, totals, strict=False) if total <= max(n, _MOST_OF_LARGEST))
 
     def _sampled(self, sample: Sample) -> Columns:
-        """Labelled requests and failures of whole clusters, by cluster and by what decides the tier."""
+        """Labelled requests and failures of whole clusters, by cluster and by the columns that decide the tier."""
         if sample not in self.samples:
             among = min(int(sample.part * _CLUSTERS), _CLUSTERS - 1)
             where = {**self.where, "since": max(self.where["since"], self.whole_from), "among": among}
             where["alone"] = -min(int(sample.alone * _CLUSTERS), _CLUSTERS - 1)
             where["beyond"] = [cluster for cluster in sample.largest if cluster > among]
-            # A young rollout has few of the requests in its baseline's clusters.
-            are_few = sum(self.columns["requests"]) < sample.part * self.requests_of_version
-            selects = _SAMPLED_BY_START if are_few else _SAMPLED_BY_CLUSTER
+            # Early in a rollout, the window holds fewer requests of the baseline than the sampled clusters do.
+            is_window_smaller = sum(self.columns["requests"]) < sample.part * self.requests_of_version
+            selects = _SAMPLED_BY_START if is_window_smaller else _SAMPLED_BY_CLUSTER
             rows = [row for select in selects for row in self.connection.execute(select, where)]
             self.samples[sample] = columns_of((*_SAMPLED_KEY, *_SAMPLED_SUMS), rows)
         return self.samples[sample]
@@ -291,10 +291,10 @@ def _started_between(
     return select.where(started_at >= since, started_at < until)
 
 
-# Built once: building one costs more than running it.
+# Statements are built once, since building one takes longer than running it.
 _HOUR = sa.bindparam("hour", type_=sa.Integer)
 _ROW = tuple(one_request(_HOUR))
-_PIECE = summed(_started_between(of_version(request, sa.select(*_ROW))).subquery(), KEY, SUMS)
+_PARTIAL_HOUR = summed(_started_between(of_version(request, sa.select(*_ROW))).subquery(), KEY, SUMS)
 _RUN = sa.func.row_number().over(
     partition_by=sa.func.coalesce(request.c.item, request.c.trace_id),
     order_by=(request.c.success.is_(None), request.c.started_at, request.c.trace_id),
@@ -304,7 +304,7 @@ _FIRST_RUNS = summed(sa.select(*(_RUNS.c[name] for name in CELL)).where(_RUNS.c.
 
 
 def _sampled_of(is_read: sa.ColumnElement[bool], started_at: sa.ColumnElement[float]) -> sa.Select[Any]:
-    of_row = (each for each in _ROW if each.name in {*_SAMPLED_KEY, *_SAMPLED_SUMS})
+    of_row = (column for column in _ROW if column.name in {*_SAMPLED_KEY, *_SAMPLED_SUMS})
     cluster = sa.case((request.c.cluster < 0, -1), else_=request.c.cluster).label("cluster")
     columns = sa.select(cluster, request.c.prompt_family, request.c.tool_set.label("tools"), *of_row)
     rows = (
@@ -318,7 +318,8 @@ def _sampled_of(is_read: sa.ColumnElement[bool], started_at: sa.ColumnElement[fl
 
 _AMONG, _ALONE = (sa.bindparam(name, type_=sa.BigInteger) for name in ("among", "alone"))
 _IS_BEYOND = request.c.cluster.in_(sa.bindparam("beyond", expanding=True))
-# SQLite uses no index for an expression, so `+ 0` makes it use the other one; nor does it use one for an OR of both.
+# SQLite uses no index on an expression: adding 0 to a column makes it choose the index on the other one. It uses no
+# index for an OR of two columns either, hence two statements by cluster.
 _SAMPLED_BY_START = (_sampled_of((request.c.cluster + 0).between(_ALONE, _AMONG) | _IS_BEYOND, request.c.started_at),)
 _SAMPLED_BY_CLUSTER = tuple(
     _sampled_of(is_read, request.c.started_at + sa.literal_column("0.0"))
@@ -330,10 +331,10 @@ _REQUESTS_FROM, _REQUESTS_OF_HOUR = (
     _REQUESTS.where(traffic.c.hour == _HOUR),
 )
 
-# Of the requests at evenly spaced places of its hours, a large cluster has many, and no other request is read.
-_CLUSTERS_MET = sa.text("""
+# Probes the request at every evenly spaced place of each hour: a large cluster is hit often, and few rows are read.
+_PROBED_CLUSTERS = sa.text("""
     WITH RECURSIVE places (hour, places, place) AS (
-        SELECT hour, requests / :every + 1, requests / :every + 1 FROM traffic
+        SELECT hour, requests / :step + 1, requests / :step + 1 FROM traffic
         WHERE model_version_id = :version_id AND hour >= :hour
         UNION ALL SELECT hour, places, place - 1 FROM places WHERE place > 1
     )

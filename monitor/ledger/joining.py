@@ -1,4 +1,4 @@
-"""What the events of one batch say together: traces joined with outcomes, each trace once, each label once."""
+"""Joins the traces and outcomes of a batch, and counts each trace once and each label once."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from monitor.trace.settings import OutcomeSettings
 
 class Slot(Struct, gc=False):
     """
-    What is known of one trace id while a batch is joined.
+    State of one trace ID while a batch is joined.
 
     Attributes:
-        stored: The ledger has a row for it already.
-        delta: Where it counts, once its trace has come.
-        standing: The latest word of each source on each evaluation.
-        said: What each kind of source said.
-        label: The verdict that counts, None where no source that the settings accept has given one.
-        new_trace: The trace that this batch brought.
-        cell: Where the ledger counts it as evidence, where it has the trace.
-        horizon: How long it was; empty without a trace, and where an older version counted it.
-        has_new_outcome: This batch changed the label.
+        stored: Whether the ledger has a row for it already.
+        delta: The counters that its trace adds to; None until its trace arrives.
+        standing: The latest outcome from each source for each evaluation.
+        said: The verdict of each kind of source.
+        label: The outcome that counts; None if no source that the settings accept has given one.
+        new_trace: The trace, if it came in this batch.
+        cell: The cell in which the ledger counts it already; None before its trace arrives.
+        horizon: Its length class; empty without a trace, or if an old release of Cliffwatch counted it.
+        has_new_outcome: Whether this batch changed its outcomes.
     """
 
     stored: bool = False
@@ -46,20 +46,20 @@ class Slot(Struct, gc=False):
 
     @property
     def outcome(self) -> str:
-        """What it counts as by its label."""
+        """`success`, `failure` or `unlabelled`, by its label."""
         return OUTCOMES[None if self.label is None else self.label.success]
 
 
 @dataclass
 class Joining:
     """
-    The counts that one batch adds, event by event.
+    Collects the counts that a batch adds, event by event.
 
     Attributes:
-        slots: What the ledger has of the trace ids of the batch; a `defaultdict`, which adds those it has not.
-        deltas: Takes the counts.
-        labels: Decides which label values may be used.
-        outcomes: Which of several verdicts on a trace counts.
+        slots: State of each trace ID of the batch, loaded from the ledger; a `defaultdict` with empty slots for others.
+        deltas: Receives the counts.
+        labels: Decides which label values are within the caps.
+        outcomes: Which of several outcomes of a trace counts.
     """
 
     slots: dict[str, Slot]
@@ -69,12 +69,12 @@ class Joining:
     _places: dict[tuple[str, str, str, str, str], tuple[CounterDelta, Counter[str]]] = field(default_factory=dict)
 
     def is_counted(self, trace_id: str) -> bool:
-        """Whether the trace is a request already."""
+        """Whether the trace has arrived and counts as a request."""
         slot = self.slots.get(trace_id)
         return slot is not None and slot.delta is not None
 
     def add(self, event: TaggedTrace | OutcomeEvent) -> None:
-        """Count what one record said."""
+        """Count one event."""
         if isinstance(event, TaggedTrace):
             self.add_trace(event)
         else:
@@ -82,12 +82,12 @@ class Joining:
             self.deltas.count(CounterName.UNKNOWN_FIELDS, by=event.unknown_fields)
 
     def add_trace(self, tagged: TaggedTrace) -> None:
-        """Count a trace once; one that is there already may still bring a newer outcome."""
+        """Count a trace once; a duplicate may still bring a newer outcome."""
         trace = tagged.trace
         slot = self.slots[trace.trace_id]
-        # A copy speaks for its own service only: who may send for one may not judge the runs of another.
+        # A duplicate from another service is ignored: a sender must not judge the runs of other services.
         if slot.delta is None or slot.delta.version[0] in {trace.service, OTHER}:
-            # First, so that of the verdicts that come with a new trace only the label is counted.
+            # Before the trace is counted, so that its own outcomes count as one label and not as revisions.
             for outcome in tagged.outcomes:
                 self._add_outcome(trace.trace_id, outcome)
         if slot.delta is None:
@@ -104,72 +104,72 @@ class Joining:
             self.deltas.count(CounterName.UNKNOWN_FIELDS, by=trace.unknown_fields)
 
     def count_horizons(self) -> None:
-        """Count each request that is new, or has another outcome than it had, among those of its length."""
+        """Count each request by length and outcome; a request whose outcome changed moves to the other counter."""
         for slot in self.slots.values():
             if slot.delta is not None and slot.horizon:
                 slot.delta.horizons[slot.horizon, slot.outcome] += 1
-                if slot.cell is not None:  # it counted there already
+                if slot.cell is not None:  # an earlier batch counted it
                     slot.delta.horizons[slot.horizon, OUTCOMES[slot.cell.success]] -= 1
 
     def add_assembled(self, assembled: Assembled, *, counted_before: int) -> None:
         """
-        Count the runs of a trace out of its spans, and what became of them.
+        Count the runs that were assembled from the spans of a trace, and their spans.
 
         Args:
             assembled: The runs.
-            counted_before: Spans out of which runs of it were counted before; what came since may revise their outcome.
+            counted_before: Number of its spans that were counted before; later spans may revise the runs' outcomes.
         """
-        new = False
+        has_new_run = False
         for tagged in assembled.tagged:
             if tagged.trace.span_ids and not self.is_counted(assembled.trace_id):
-                self._hand_over(assembled.trace_id, tagged.trace)
+                self._move_outcomes(assembled.trace_id, tagged.trace)
         for tagged in assembled.tagged:
             if not self.is_counted(tagged.trace.trace_id):
                 self.add_trace(tagged)
-                new = True
+                has_new_run = True
             elif counted_before:
                 self._revise(tagged)
-        became = "joined" if new else "late" if assembled.tagged else "non_agent"
-        self.deltas.count(CounterName.SPANS, detail=became, by=assembled.span_count - counted_before)
+        result = "joined" if has_new_run else "late" if assembled.tagged else "non_agent"
+        self.deltas.count(CounterName.SPANS, detail=result, by=assembled.span_count - counted_before)
 
-    def _hand_over(self, trace_id: str, run: Trace) -> None:
-        """Give *run* the verdicts on its spans, which came under the id of the whole trace."""
+    def _move_outcomes(self, trace_id: str, run: Trace) -> None:
+        """Move outcomes of single spans, which came under the ID of the whole trace, to the *run* of these spans."""
         whole = self.slots[trace_id]
-        for outcome in (each for each in whole.standing if each.observation in run.span_ids):
+        for outcome in (outcome for outcome in whole.standing if outcome.observation in run.span_ids):
             self._add_outcome(run.trace_id, outcome)
             whole.label = None
-            self._set_standing(trace_id, tuple(each for each in whole.standing if each is not outcome))
+            self._set_standing(trace_id, tuple(other for other in whole.standing if other is not outcome))
 
     def _revise(self, tagged: TaggedTrace) -> None:
-        """Let what the run says of itself by now replace what it said when it was counted."""
+        """Replace the outcomes that a counted run implied (status, budget) by those of its present spans."""
         trace_id = tagged.trace.trace_id
-        own = {outcome.source for outcome in tagged.outcomes} & {STATUS, BUDGET}
-        of_others = [each for each in self.slots[trace_id].standing if each.source not in own]
-        self._set_standing(trace_id, standing((*of_others, *tagged.outcomes)))
+        implied = {outcome.source for outcome in tagged.outcomes} & {STATUS, BUDGET}
+        others = [outcome for outcome in self.slots[trace_id].standing if outcome.source not in implied]
+        self._set_standing(trace_id, standing((*others, *tagged.outcomes)))
 
     def _count_unresolved(self, trace: Trace, slot: Slot) -> None:
         version = (trace.service, trace.environment, UNRESOLVED)
-        # Names of models are bounded as those of capabilities are.
+        # The requested model is limited by the cap on capabilities.
         requested = self.labels.capability(version, trace.requested_model or "none")
-        asked_for = (trace.service, trace.environment, requested)
-        self.deltas.count(CounterName.VERSIONS_UNRESOLVED, asked_for, detail=slot.outcome)
+        key = (trace.service, trace.environment, requested)
+        self.deltas.count(CounterName.VERSIONS_UNRESOLVED, key, detail=slot.outcome)
 
     def _add_outcome(self, trace_id: str, outcome: Outcome) -> None:
-        """Add *outcome* to the verdicts on a trace; count a first label, or a revision of it."""
+        """Add *outcome* to the outcomes of a trace; count its first label, or a revision of it."""
         slot = self.slots[trace_id]
         self._set_standing(trace_id, standing((*slot.standing, outcome)) if slot.standing else (outcome,))
 
-    def _set_standing(self, trace_id: str, now_standing: tuple[Outcome, ...]) -> None:
+    def _set_standing(self, trace_id: str, outcomes: tuple[Outcome, ...]) -> None:
         slot = self.slots[trace_id]
-        if now_standing == slot.standing:
+        if outcomes == slot.standing:
             return
-        previous, label = slot.label, resolve(now_standing, self.outcomes)
+        previous, label = slot.label, resolve(outcomes, self.outcomes)
         if label is None and previous is not None:
-            return  # what was counted stays
-        slot.standing, slot.label, slot.has_new_outcome = now_standing, label, True
-        slot.said = what_was_said(now_standing, self.outcomes)
+            return  # a label that was counted is never withdrawn
+        slot.standing, slot.label, slot.has_new_outcome = outcomes, label, True
+        slot.said = what_was_said(outcomes, self.outcomes)
         if slot.delta is None or label is None:
-            return  # counted when the trace comes, or when somebody who is believed speaks
+            return  # counted when the trace arrives, or when an accepted source gives an outcome
         if previous is None:
             self._count_label(slot.delta, label, trace_id)
         elif previous.success != label.success:
@@ -190,19 +190,20 @@ class Joining:
         delta.failure_classes[name] = delta.failure_classes.get(name, 0) + 1
 
     def _place(self, trace: Trace, tier: str) -> CounterDelta:
-        """Where *trace* counts; each of its labels that is over a cap counts as dropped."""
+        """The counters that *trace* adds to; also counts its label values over a cap as dropped."""
         labels = self.labels
         key = (trace.service, trace.environment, trace.model_version, trace.request.capability, tier)
-        place = self._places.get(key)
-        if place is None:
+        if key in self._places:
+            delta, dropped = self._places[key]
+            labels.dropped.update(dropped)
+        else:
             before = labels.dropped.copy()
             version = labels.version(trace.service, trace.environment, trace.model_version)
             capability = labels.capability(version, trace.request.capability)
-            place = self._places[key] = self.deltas.of(version, str(tier), capability), labels.dropped - before
-        elif place[1]:
-            labels.dropped.update(place[1])
-        return place[0]
+            delta = self.deltas.of(version, str(tier), capability)
+            self._places[key] = delta, labels.dropped - before
+        return delta
 
 
 OUTCOMES = {None: "unlabelled", True: "success", False: "failure"}
-"""What a request counts as, by the success of its label."""
+"""The value of the label `outcome`, by the success of a request's label."""

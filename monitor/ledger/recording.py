@@ -1,4 +1,4 @@
-"""One batch, one transaction: fence the offsets, join traces with outcomes, move the counters."""
+"""Writes a batch in one transaction: fences the offsets, joins traces with outcomes, increments the counters."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from monitor.trace.settings import OutcomeSettings
 
 class Recorder:
     """
-    Writes batches; remembers the ids of model versions and the admitted label values between them.
+    Writes batches; caches the IDs of model versions and the admitted label values between them.
 
     Args:
-        dialect: How the database takes many rows.
+        dialect: Builds statements for many rows in the SQL of the database.
         settings: Caps on label values.
-        outcomes: Which of several verdicts on a trace counts.
-        cells: Those that were read.
+        outcomes: Which of several outcomes of a trace counts.
+        cells: Cache of cells, invalidated where a batch changes them.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Recorder:
         self._insert = dialect.insert
         self._outcomes = outcomes
         self._settings = settings
-        self._admitted, self._learnt_at = Admitted(), 0.0
+        self._admitted, self._loaded_at = Admitted(), 0.0
         self._requests = RequestRows(dialect)
         self._pending = PendingSpanRows(dialect)
         self._strata = StratumWriter(dialect, cells)
@@ -69,7 +69,8 @@ class Recorder:
             OffsetFenced: another owner moved one of the offsets.
             RaceLost: another replica inserted one of the trace ids since this transaction began.
         """
-        for commit in sorted(batch.offsets, key=lambda commit: commit.partition):  # one order for all, so no deadlock
+        # All replicas lock the rows in the same order, so they cannot deadlock.
+        for commit in sorted(batch.offsets, key=lambda commit: commit.partition):
             self._commit_offset(connection, commit)
         if batch.dead_letters:
             rows = [{**letter.facts, "received_at": batch.received_at} for letter in batch.dead_letters]
@@ -77,7 +78,7 @@ class Recorder:
         return self._join(connection, batch)
 
     def forget(self) -> None:
-        """Remember nothing, after a rollback took back what was written."""
+        """Clear the caches after a rollback: they may hold rows that were never committed."""
         self._admitted = Admitted()
         self._requests.forget()
         self._version_ids.clear()
@@ -89,18 +90,18 @@ class Recorder:
         if commit.expected_offset is None:
             step = self._insert(kafka_offset).values(topic=topic, partition=partition).on_conflict_do_nothing()
         else:
-            there = sa.update(kafka_offset).filter_by(topic=topic, partition=partition)
-            step = there.filter_by(next_offset=commit.expected_offset)
+            update = sa.update(kafka_offset).filter_by(topic=topic, partition=partition)
+            step = update.filter_by(next_offset=commit.expected_offset)
         if connection.execute(step.values(next_offset=commit.next_offset)).rowcount != 1:
             raise OffsetFenced(
                 f"{topic}[{partition}] is no longer at {commit.expected_offset}: another owner moved it."
             )
 
     def _join(self, connection: sa.Connection, batch: Batch) -> Recorded:
-        # Phases in one order for all replicas, each with its rows in order, so no deadlock: requests that are there,
-        # pending traces, label values, versions, new requests, cells, traffic, counters.
-        if batch.received_at - self._learnt_at >= HOUR_SECONDS:  # names that expired at another replica are free
-            self._admitted, self._learnt_at = Admitted(), batch.received_at
+        # All replicas write the tables in the same order, and the rows of each table in key order, so they cannot
+        # deadlock: stored requests, pending traces, label values, versions, new requests, cells, traffic, counters.
+        if batch.received_at - self._loaded_at >= HOUR_SECONDS:  # another replica may have expired names since
+            self._admitted, self._loaded_at = Admitted(), batch.received_at
         deltas = CounterDeltas()
         trace_ids: set[str] = {span.trace_id for span in batch.spans}
         trace_ids |= {tagged.trace.trace_id for assembled in batch.assembled for tagged in assembled.tagged}
@@ -121,7 +122,7 @@ class Recorder:
         joining.count_horizons()
         self._pending.postpone(connection, sorted(batch.postponed.items()))
         if batch.assembled:
-            self._pending.forget_counted(connection, before=batch.forget_before)
+            self._pending.expire_counted(connection, before=batch.forget_before)
         _count_records(batch, deltas)
         for cap, times in admission.dropped.items():
             deltas.count(CounterName.SERIES_DROPPED, detail=cap, by=times)
@@ -135,7 +136,7 @@ class Recorder:
             for hour, starts in seen.hours()
         )
         self._write_traffic(connection, hours)
-        self._write_served(connection, self._taught(connection, slots.values()))
+        self._write_served(connection, self._served_rows(connection, slots.values()))
         counts = [(*map(str, key), min(value, CEILING)) for key, value in sorted(deltas.counts().items()) if value]
         self._write_counters(connection, counts)
         return Recorded(
@@ -148,39 +149,39 @@ class Recorder:
 
     def _add_pending(self, connection: sa.Connection, batch: Batch, joining: Joining, deltas: CounterDeltas) -> None:
         counted = set(filter(joining.is_counted, {span.trace_id for span in batch.spans}))
-        gone = counted - self._pending.kept(connection, counted)
-        pending = [span for span in batch.spans if span.trace_id not in gone] if gone else batch.spans
+        expired = counted - self._pending.stored(connection, counted)
+        pending = [span for span in batch.spans if span.trace_id not in expired] if expired else batch.spans
         duplicates = self._pending.add(connection, pending, received_at=batch.received_at)
         deltas.count(CounterName.SPANS, detail="received", by=len(batch.spans))
         deltas.count(CounterName.SPANS, detail="late", by=len(batch.spans) - len(pending))
         deltas.count(CounterName.SPANS, detail="duplicate", by=duplicates)
 
-    def _taught(self, connection: sa.Connection, slots: Iterable[Slot]) -> list[tuple[Any, ...]]:
-        """What the new runs teach, of versions that have a place of their own and of so many names."""
+    def _served_rows(self, connection: sa.Connection, slots: Iterable[Slot]) -> list[tuple[Any, ...]]:
+        """Rows of `served_model` from the new runs, without versions counted as `other`, up to `_MOST_SERVED`."""
         new = []
         for slot in slots:
             tagged, delta = slot.new_trace, slot.delta
             if tagged is not None and delta is not None and delta.version[-1] == tagged.trace.model_version:
                 new.append(tagged.trace)
-        taught = taught_by(new)
-        if not taught.keys() <= self._served:
+        served = taught_by(new)
+        if not served.keys() <= self._served:
             self._served = {tuple(row) for row in connection.execute(sa.select(*served_model.primary_key.columns))}
             room = max(0, _MOST_SERVED - len(self._served))
-            self._served.update(sorted(taught.keys() - self._served)[:room])
-        return [(*key, first, last) for key, (first, last) in sorted(taught.items()) if key in self._served]
+            self._served.update(sorted(served.keys() - self._served)[:room])
+        return [(*key, first, last) for key, (first, last) in sorted(served.items()) if key in self._served]
 
     def _write_versions(
         self, connection: sa.Connection, activity: Mapping[VersionKey, Activity]
     ) -> Mapping[VersionKey, int]:
-        """Move what is known of each version; their ids."""
+        """Upsert the rows of the versions in *activity*; returns the IDs of all versions seen so far."""
         rows = [
-            (*key, min(seen.starts, default=inf), max(seen.starts, default=-inf), len(seen.starts), seen.labelled)
-            for key, seen in sorted(activity.items())
+            (*key, min(added.starts, default=inf), max(added.starts, default=-inf), len(added.starts), added.labelled)
+            for key, added in sorted(activity.items())
         ]
         self._write_activity(connection, rows)
         for key in activity.keys() - self._version_ids.keys():
-            named = dict(zip(_VERSION_KEY, key, strict=True))
-            self._version_ids[key] = connection.execute(_VERSION_ID, named).scalar_one()
+            where = dict(zip(_VERSION_KEY, key, strict=True))
+            self._version_ids[key] = connection.execute(_VERSION_ID, where).scalar_one()
         return self._version_ids
 
 
@@ -189,7 +190,7 @@ def next_offsets(connection: sa.Connection) -> Mapping[TopicPartition, int]:
     Next offset of every partition that was read.
 
     Raises:
-        LedgerInvalid: one of them is none.
+        LedgerInvalid: an offset or a partition is not an integer.
     """
     offsets = {}
     for topic, partition, offset in connection.execute(sa.select(kafka_offset)):
@@ -203,26 +204,26 @@ def next_offsets(connection: sa.Connection) -> Mapping[TopicPartition, int]:
 
 
 def select_counters(connection: sa.Connection) -> Mapping[CounterKey, int]:
-    """Every counter as committed but those at 0, which requests can leave as their outcomes change."""
+    """Every committed counter that is not 0; a counter returns to 0 if the outcomes of its requests change."""
     rows = connection.execute(sa.select(counter).where(counter.c.value != 0)).all()
     return dict(readable("counter", rows, lambda row: (CounterKey(CounterName(row[0]), *row[1:7]), whole(row.value))))
 
 
 def _more_counted(added: Any) -> Mapping[str, Any]:
-    """A counter with what a batch adds to it; at the ceiling it stays, since an overflow would stop the service."""
-    have, ceiling = counter.c.value, sa.literal_column(str(CEILING), sa.BigInteger)
-    return {"value": sa.case((have < ceiling, have + added.value), else_=have)}
+    """Update of a counter: adds the value of the batch, but stops at the ceiling, since an overflow would raise."""
+    value, ceiling = counter.c.value, sa.literal_column(str(CEILING), sa.BigInteger)
+    return {"value": sa.case((value < ceiling, value + added.value), else_=value)}
 
 
 def _wider(table: sa.Table, *counts: str) -> Excluded:
-    """The period from the first to the last request of both, and the sums of their *counts*."""
-    have = table.c
+    """Update of a row that widens its period to the added one and adds the columns *counts*."""
+    stored = table.c
 
     def become(added: Any) -> Mapping[str, Any]:
         first, last = added.first_started_at, added.last_started_at
         return {
-            "first_started_at": sa.case((first < have.first_started_at, first), else_=have.first_started_at),
-            "last_started_at": sa.case((last > have.last_started_at, last), else_=have.last_started_at),
+            "first_started_at": sa.case((first < stored.first_started_at, first), else_=stored.first_started_at),
+            "last_started_at": sa.case((last > stored.last_started_at, last), else_=stored.last_started_at),
             **sums_of(table, counts)(added),
         }
 
@@ -232,12 +233,12 @@ def _wider(table: sa.Table, *counts: str) -> Excluded:
 _VERSION_KEY = ("service", "environment", "model_version")
 _VERSION_ID = sa.select(model_version.c.id).filter_by(**{name: sa.bindparam(name) for name in _VERSION_KEY})
 _MOST_SERVED = 10_000
-"""Names of models and versions served under them that are remembered; hostile names could be endless."""
+"""Most rows of `served_model`: hostile names could be endless."""
 
 
 def _count_records(batch: Batch, deltas: CounterDeltas) -> None:
-    for what, times in batch.ignored.items():
-        deltas.count(CounterName.IGNORED, detail=what, by=times)
+    for reason, count in batch.ignored.items():
+        deltas.count(CounterName.IGNORED, detail=reason, by=count)
     for (topic, partition), records in batch.records.items():
         deltas.count(CounterName.RECORDS, detail=f"{topic}/{partition}", by=records)
     deltas.count(CounterName.SERIES_DROPPED, detail=PENDING_SPANS, by=batch.early_spans)

@@ -1,9 +1,9 @@
 """
-Deletes old rows, a few thousand to a transaction, so that no writer waits long.
+Deletes old rows, at most a few thousand per transaction, so that no writer waits long.
 
-What requests said for verdicts stays in cells by hour when their rows go, and a sample of labelled ones stays for
-calibrations. A version that was not used for as long as that is kept gives its place on `/metrics` to others, and
-begins anew if it comes back.
+When the rows of requests are deleted, their totals stay in hourly cells for verdicts, and a sample of labelled requests
+stays for calibrations. A version that is not used for the whole evidence period loses its series on `/metrics`, and
+starts from zero if it comes back.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ROWS_PER_TRANSACTION = 2_000
 
 
 def _cutoffs(settings: LedgerSettings, *, now: float) -> Mapping[PruneSubject, float]:
-    """Rows of each subject that came before that moment (Unix seconds) may go at *now*; those of others are kept."""
+    """Age limit of each subject as Unix seconds: older rows may be deleted at *now*. Others are kept for ever."""
     evidence_days = max(settings.evidence_days, settings.retention_days) if settings.evidence_days else 0.0
     days = {
         PruneSubject.REQUESTS: settings.retention_days,
@@ -42,27 +42,26 @@ def _cutoffs(settings: LedgerSettings, *, now: float) -> Mapping[PruneSubject, f
         PruneSubject.OUTCOMES: settings.orphan_outcome_days,
         PruneSubject.DEAD_LETTERS: settings.dead_letter_days,
     }
-    return {subject: now - kept * _DAY_SECONDS for subject, kept in days.items() if kept}
+    return {subject: now - limit * _DAY_SECONDS for subject, limit in days.items() if limit}
 
 
 _Old = tuple[sa.Select[Any], Callable[[sa.Connection], int]]
-"""Rows that may go, and what deletes some of them and says how many there were."""
+"""A select of the rows that may be deleted, and a function that deletes some of them and returns their number."""
 
 
 class Retention(Transactions):
     """
-    Finds and deletes what is older than its cutoff.
+    Finds and deletes rows that are older than their cutoff.
 
-    What is of the environments `reference` and `probes` is kept, however old, and so are the cells of both arms of a
-    rollout under way. On PostgreSQL rows that a replica is just writing to are left for another time, so a pruner never
-    waits.
+    Rows of the environments `reference` and `probes` are kept for ever, and so are the cells of both arms of a rollout
+    under way. On PostgreSQL, rows that a replica has locked are skipped until the next time, so pruning never waits.
     """
 
     def prune(self, *, now: float, keep: Collection[PruneSubject] = ()) -> Iterator[Pruned]:
         """
-        Delete what the settings no longer keep at *now* (Unix seconds), one transaction for each that is yielded.
+        Delete rows past their retention at *now* (Unix seconds); each item yielded is one committed transaction.
 
-        A caller that stops iterating stops the deleting; the next call goes on. Subjects to *keep* are left alone.
+        Stop iterating to stop the pruning; the next call continues. Subjects in *keep* are not pruned.
         """
         for subject, before in _cutoffs(self._settings, now=now).items():
             with self._reading() as connection:
@@ -74,7 +73,7 @@ class Retention(Transactions):
                     yield Pruned(subject, rows)
 
     def due_to_prune(self, *, now: float) -> Sequence[Pruned]:
-        """What `prune` would delete at *now* (Unix seconds)."""
+        """The number of rows that `prune` would delete at *now* (Unix seconds), by subject."""
         due: Counter[PruneSubject] = Counter()
         with self._reading() as connection:
             for subject, before in _cutoffs(self._settings, now=now).items():
@@ -83,10 +82,10 @@ class Retention(Transactions):
         return [Pruned(subject, due[subject]) for subject in PruneSubject]
 
     def names(self) -> Sequence[PlacedName]:
-        """Names that have a place on `/metrics`, by service, environment and version."""
-        placed = sa.select(schema.label_value).where(schema.label_value.c.label.in_(SERIES_OF))
+        """Services and versions that have series on `/metrics`, sorted by name."""
+        select = sa.select(schema.label_value).where(schema.label_value.c.label.in_(SERIES_OF))
         with self._reading() as connection:
-            used_at, rows = _used(connection), connection.execute(placed).all()
+            used_at, rows = _used(connection), connection.execute(select).all()
 
         def read(row: sa.Row[Any]) -> PlacedName:
             kind, name = row[0], " ".join(row[1:])
@@ -96,10 +95,10 @@ class Retention(Transactions):
 
     def free(self, versions: Collection[str]) -> Sequence[str]:
         """
-        Give the places of *versions* (their names) to others; what was counted of them stays.
+        Remove the series of *versions* (their names) to make room for others; their counts stay in the ledger.
 
         Returns:
-            Those that were freed: not those of references, probes and arms of a rollout under way.
+            The versions freed. References, probes and arms of a rollout under way cannot be freed.
         """
         with self._writing() as connection:
             freed = sorted(_used(connection, _ids(connection, arms=False)).keys() & versions)
@@ -111,13 +110,13 @@ class Retention(Transactions):
             return delete(connection)
 
     def _old(self, connection: sa.Connection, subject: PruneSubject, before: float) -> Sequence[_Old]:
-        """What of *subject* came *before* those Unix seconds."""
+        """Rows of *subject* from *before* that time, Unix seconds."""
         ids = _ids(connection, before=before)
         match subject:
             case PruneSubject.REQUESTS:
-                return [self._requests(each, before, ~self._is_sample(connection, each)) for each in ids]
+                return [self._requests(of, before, ~self._is_sample(connection, of)) for of in ids]
             case PruneSubject.EVIDENCE:
-                sampled = [self._requests(each, before, self._is_sample(connection, each)) for each in ids]
+                sampled = [self._requests(of, before, self._is_sample(connection, of)) for of in ids]
                 return [*sampled, _old_cells(_ids(connection, arms=False), before)]
             case PruneSubject.NAMES:
                 return [_unused_versions(_ids(connection, arms=False), before)]
@@ -128,7 +127,7 @@ class Retention(Transactions):
 
     def _requests(self, version_id: int | None, before: float, may_go: sa.ColumnElement[bool]) -> _Old:
         """
-        Requests of a version that started and came before: one of the past is kept as long as any other.
+        Requests of a version that both started and arrived before the cutoff, so that back-filled ones stay as long.
 
         Without a version, outcomes whose trace never came.
         """
@@ -142,19 +141,19 @@ class Retention(Transactions):
         return rows, partial(self._delete_requests, rows=rows, version_id=version_id)
 
     def _surplus_letters(self, connection: sa.Connection) -> Iterator[_Old]:
-        """While there are more letters than may be, the oldest of the topic that has most."""
+        """If there are too many dead letters, the oldest of the topic that has the most."""
         topic, received_at = dead_letter.c.topic, dead_letter.c.received_at
-        held = sa.select(topic, sa.func.count().label("letters")).group_by(topic).order_by(sa.desc("letters"), topic)
-        topics = connection.execute(held).all()
+        counts = sa.select(topic, sa.func.count().label("letters")).group_by(topic).order_by(sa.desc("letters"), topic)
+        topics = connection.execute(counts).all()
         surplus = sum(letters for _, letters in topics) - self._settings.max_dead_letters
         if surplus > 0:
             name, letters = topics[0]
             times = sa.select(received_at).where(topic == name).order_by(received_at)
-            kept_from = connection.scalar(times.offset(min(surplus, letters - 1)).limit(1))
-            yield _letters(sa.and_(topic == name, received_at < kept_from))
+            cutoff = connection.scalar(times.offset(min(surplus, letters - 1)).limit(1))
+            yield _letters(sa.and_(topic == name, received_at < cutoff))
 
     def _is_sample(self, connection: sa.Connection, version_id: int) -> sa.ColumnElement[bool]:
-        """Whether a request of a version is one of its latest labelled ones."""
+        """Condition: the request is among the `sample_per_version` latest labelled requests of its version."""
         columns = request.c
         is_labelled = columns.success.is_not(None)
         labelled = sa.select(columns.started_at).where(columns.model_version_id == version_id, is_labelled)
@@ -162,20 +161,20 @@ class Retention(Transactions):
         return sa.and_(is_labelled, columns.started_at > (connection.scalar(older) or 0.0))
 
     def _delete_requests(self, connection: sa.Connection, rows: sa.Select[Any], version_id: int | None) -> int:
-        """Delete some requests, and remember of a version how they were counted and from when they were."""
-        gone = connection.execute(_some(rows)).all()
-        if gone:
-            among = self._dialect.values([row.trace_id for row in gone])
+        """Delete some requests; add them to the version's totals of pruned requests and move its `pruned_before`."""
+        deleted = connection.execute(_some(rows)).all()
+        if deleted:
+            among = self._dialect.values([row.trace_id for row in deleted])
             connection.execute(sa.delete(request).where(self._dialect.among(request.c.trace_id)), {"among": among})
-        if gone and version_id is not None:
-            tally: dict[str, Counter[Any]] = {}
-            for row in gone:
-                tally.setdefault(row.counted_tier, Counter())[row.success] += 1
-            tallied = [(version_id, tier, of.total(), of[True], of[False]) for tier, of in sorted(tally.items())]
-            added_up = sums_of(pruned, ("requests", "successes", "failures"))
-            self._dialect.upserter(pruned, become=added_up)(connection, tallied)
-            _note_pruned(connection, version_id, max(row.started_at for row in gone))
-        return len(gone)
+        if deleted and version_id is not None:
+            by_tier: dict[str, Counter[Any]] = {}
+            for row in deleted:
+                by_tier.setdefault(row.counted_tier, Counter())[row.success] += 1
+            totals = [(version_id, tier, n.total(), n[True], n[False]) for tier, n in sorted(by_tier.items())]
+            add = sums_of(pruned, ("requests", "successes", "failures"))
+            self._dialect.upserter(pruned, become=add)(connection, totals)
+            _set_pruned_before(connection, version_id, max(row.started_at for row in deleted))
+        return len(deleted)
 
 
 def _letters(which: sa.ColumnElement[bool]) -> _Old:
@@ -183,18 +182,18 @@ def _letters(which: sa.ColumnElement[bool]) -> _Old:
     rows = sa.select(*key).where(which)
 
     def delete(connection: sa.Connection) -> int:
-        gone = [tuple(row) for row in connection.execute(_some(rows))]
-        connection.execute(sa.delete(dead_letter).where(sa.tuple_(*key).in_(gone)))
-        return len(gone)
+        letters = [tuple(row) for row in connection.execute(_some(rows))]
+        connection.execute(sa.delete(dead_letter).where(sa.tuple_(*key).in_(letters)))
+        return len(letters)
 
     return rows, delete
 
 
 def _ids(connection: sa.Connection, *, before: float = math.inf, arms: bool = True) -> Sequence[int]:
     """
-    Ids of the versions of which something may go: of what started *before* those Unix seconds.
+    IDs of the versions that may be pruned and were first used *before* that time, Unix seconds.
 
-    Without the *arms* of rollouts under way, where it may not.
+    Leaves out the arms of rollouts under way unless *arms*.
     """
     version = model_version.c
     is_arm = sa.exists().where(
@@ -209,7 +208,7 @@ def _ids(connection: sa.Connection, *, before: float = math.inf, arms: bool = Tr
 
 
 def _old_cells(version_ids: Sequence[int], before: float) -> _Old:
-    """Cells of old hours, of which no request has a row any more; the oldest day at a time."""
+    """Cells of old hours that have no rows of requests any more; deleted one day at a time, the oldest first."""
 
     def is_old(cells: sa.FromClause) -> Sequence[sa.ColumnElement[bool]]:
         begins = cells.c.hour * HOUR_SECONDS
@@ -226,47 +225,47 @@ def _old_cells(version_ids: Sequence[int], before: float) -> _Old:
     return sa.select(stratum.c.hour).where(*is_old(stratum)), lambda connection: connection.execute(delete).rowcount
 
 
-def _note_pruned(connection: sa.Connection, version_id: int, until: float) -> None:
-    """Of what started until then (Unix seconds), the rows are not all there any more."""
+def _set_pruned_before(connection: sa.Connection, version_id: int, until: float) -> None:
+    """Record that rows of requests that started until then (Unix seconds) were deleted."""
     columns = model_version.c
     earlier = sa.or_(columns.pruned_before.is_(None), columns.pruned_before < until)
     connection.execute(sa.update(model_version).where(columns.id == version_id, earlier).values(pruned_before=until))
 
 
 def _unused_versions(version_ids: Sequence[int], before: float) -> _Old:
-    """Versions without a request since then, and without a row: what is left of them, counters and names included."""
+    """Versions without a request since *before* and without rows; deletes their counters, cells and names."""
     version, of_version = model_version.c, ("service", "environment", "model_version")
     has_rows = sa.exists().where(request.c.model_version_id == version.id)
     is_unused = sa.and_(version.requests > 0, version.last_started_at < before, ~has_rows)
     rows = sa.select(version.id, *version[of_version]).where(version.id.in_(version_ids), is_unused)
 
     def expire(connection: sa.Connection) -> int:
-        ids = {found.id: tuple(found[1:]) for found in connection.execute(_some(rows))}
-        _free(connection, [" ".join(of) for of in ids.values()])
+        ids = {row.id: tuple(row[1:]) for row in connection.execute(_some(rows))}
+        _free(connection, [" ".join(key) for key in ids.values()])
         connection.execute(sa.delete(counter).where(sa.tuple_(*counter.c[of_version]).in_(ids.values())))
         for table in (stratum, schema.traffic, pruned):
             connection.execute(sa.delete(table).where(table.c.model_version_id.in_(ids)))
-        # The row keeps its id, which other replicas remember.
-        begins = {"requests": 0, "labelled": 0, "first_started_at": version.last_started_at, "pruned_before": None}
-        connection.execute(sa.update(model_version).where(version.id.in_(ids)).values(begins))
+        # Reset the row instead of deleting it, because other replicas have cached its ID.
+        reset = {"requests": 0, "labelled": 0, "first_started_at": version.last_started_at, "pruned_before": None}
+        connection.execute(sa.update(model_version).where(version.id.in_(ids)).values(reset))
         return len(ids)
 
     return rows, expire
 
 
 def _used(connection: sa.Connection, version_ids: Collection[int] | None = None) -> Mapping[str, float]:
-    """Names of versions, and when each was last used, Unix seconds."""
-    which = sa.true() if version_ids is None else model_version.c.id.in_(version_ids)
-    names = sa.select(*model_version.c["service", "environment", "model_version", "last_started_at"]).where(which)
+    """Names of versions with the time of their last use, Unix seconds."""
+    is_asked = sa.true() if version_ids is None else model_version.c.id.in_(version_ids)
+    names = sa.select(*model_version.c["service", "environment", "model_version", "last_started_at"]).where(is_asked)
     rows = connection.execute(names)
     return dict(readable("model_version", rows, lambda row: (" ".join(row[:3]), real(row.last_started_at))))
 
 
 def _free(connection: sa.Connection, versions: Sequence[str]) -> None:
-    """Give the places of *versions* and of their classes to others."""
+    """Delete the label values of *versions*, and those that belong to them, such as capabilities."""
     name = schema.label_value.c
-    is_own = name.scope.in_(versions) | (name.scope + " " + name.value).in_(versions)
-    connection.execute(sa.delete(schema.label_value).where(is_own))
+    is_theirs = name.scope.in_(versions) | (name.scope + " " + name.value).in_(versions)
+    connection.execute(sa.delete(schema.label_value).where(is_theirs))
 
 
 def _some(rows: sa.Select[Any]) -> sa.Select[Any]:

@@ -59,7 +59,7 @@ class StratumWriter:
 
     def _apply(self, connection: sa.Connection, moves: Mapping[Key, list[float]]) -> None:
         for version_id, hour in {key[:2] for key in moves}:
-            self._memory.moved(version_id, hour)
+            self._memory.invalidate(version_id, hour)
         # In the order of keys: one for all replicas, so no deadlock.
         self._write(connection, sorted((*key, *sums) for key, sums in moves.items() if any(sums)))
 
