@@ -114,9 +114,7 @@ def _promote(review: Reviewer, draft: Draft, ledger: SqlLedger) -> str:
 
 def _holding(review: Reviewer) -> str:
     """The rollouts under way that are read under a trusted calibration."""
-    return ", ".join(
-        f"{rollout.service}: {rollout.baseline} → {rollout.candidate}" for rollout in review.blocking_rollouts()
-    )
+    return ", ".join(f"{r.service}: {r.baseline} → {r.candidate}" for r in review.blocking_rollouts())
 
 
 calibrations = app.group("calibrations", "List, show, compare, promote and roll back frozen calibrations.")
@@ -168,7 +166,7 @@ def compare_calibrations(first: str, second: str = "", *, shared: options.Shared
     moves = Counter(dict.fromkeys(product(ALL_TIERS, ALL_TIERS), 0))
     with existing_ledger(shared.config(), shared.ledger) as opened:
         before, after = (_kept(opened, _found(opened, beginning)) for beginning in (first, second))
-        for features, requests in opened.asked():
+        for features, requests in opened.items():
             moves[before.calibration.tag(features).tier, after.calibration.tag(features).tier] += requests
     print_result(shared.output, CalibrationComparison(before, after, +moves), print_comparison)
 

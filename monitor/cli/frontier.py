@@ -67,6 +67,6 @@ def frontier(
                 raise UsageError(
                     "No calibration says which probes are hard; run `cliffwatch calibrate` on the panel's outcomes."
                 )
-            tiers = {(each.capability, each.item): calibration.tag(each).tier for each, _ in opened.asked()}
+            tiers = {(each.capability, each.item): calibration.tag(each).tier for each, _ in opened.items()}
             counts = panel_counts(opened.probe_results(), lambda *probe: tiers[probe])
     print_result(shared.output, class_frontiers(counts, uses, min_requests=min_requests), print_frontier)

@@ -160,7 +160,7 @@ def select(
         if files:
             read = read_requests(files, config.limits, translate=lambda path: events_of_results(path, asked))
         else:
-            read = [PanelRequest(ProbeCandidate(*each)) for each in opened.asked()], {}
+            read = [PanelRequest(ProbeCandidate(*each)) for each in opened.items()], {}
     requests, skipped = read
     if not requests:
         raise UsageError("No request to choose from: give lines with a request_id, or with text or tools.")

@@ -1,4 +1,4 @@
-"""What is known of each model version without a look at every request: when it served, how soon it was labelled."""
+"""Traffic of each model version and the delay of its labels, without reading every request."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from monitor.rollout.deployment import Traffic
 from monitor.rollout.tracker import VersionActivity
 from monitor.trace.model import REFERENCE_ENVIRONMENT, UNRESOLVED
 
-_RECENT_HOURS = 90 * 24  # twice the ramp of a rollout; what was before is one piece
-_BEHIND_SECONDS = 3_600.0, 3 * 86_400.0  # what is behind the leading version by less is not late, by more is gone
-_LATE_AT_HOURS = range(0, 25, 3)  # before its last request: what is sent once a day has one that waited for most of it
+_RECENT_HOURS = 90 * 24  # twice the ramp of a rollout; earlier traffic is summed up
+_BEHIND_SECONDS = 3_600.0, 3 * 86_400.0  # a version less far behind the leading one is not late, one further is gone
+_LATE_AT_HOURS = range(0, 25, 3)  # hours before its last request; of a daily upload, some of them waited long
 
-_Seen = tuple[int, VersionActivity]
-"""What is known of a version, after its id."""
+_Identified = tuple[int, VersionActivity]
+"""The ID of a version, and its activity."""
 
 
 class ActivityReader:
     """
-    Reads what is known of each version, every second if need be.
+    Reads the activity of each version; fast enough to be called every second.
 
-    Hours are read once and remembered; of a version with new requests, only the latest hour and those after it are
-    read again, unless the sum says that a request was late.
+    Caches the hours of each version. If it has new requests, only the latest hour and later ones are read again, unless
+    the total shows that a request fell into an earlier hour.
     """
 
     def __init__(self) -> None:
@@ -38,18 +38,19 @@ class ActivityReader:
         self._before: dict[int, int] = {}
 
     def read(self, connection: sa.Connection) -> Sequence[VersionActivity]:
-        """What is known of each model version of each service and environment, oldest first."""
+        """Activity of each model version of each service and environment, oldest first."""
         rows = connection.execute(
             sa.select(model_version)
-            .where(model_version.c.model_version != UNRESOLVED)  # a place for requests, and never an arm
-            .where(model_version.c.requests > 0)  # else its name has expired
+            .where(model_version.c.model_version != UNRESOLVED)  # requests of unknown versions are never an arm
+            .where(model_version.c.requests > 0)  # otherwise its name has expired
             .order_by(model_version.c.first_started_at, model_version.c.id)
         )
         versions = list(readable("model_version", rows.all(), lambda row: (row.id, self._version(connection, row))))
-        latest_last = sorted(versions, key=lambda version: version[1].last_started_at)
-        leading = {(seen.service, seen.environment): (version_id, seen) for version_id, seen in latest_last}
-        late = [_late_seconds(connection, each, leading[each[1].service, each[1].environment]) for each in versions]
-        return [replace(seen, late_seconds=seconds) for (_, seen), seconds in zip(versions, late, strict=True)]
+        by_last_request = sorted(versions, key=lambda version: version[1].last_started_at)
+        leading = {(v.service, v.environment): (version_id, v) for version_id, v in by_last_request}
+        leaders = [leading[version.service, version.environment] for _, version in versions]
+        late = [_late_seconds(connection, *pair) for pair in zip(versions, leaders, strict=True)]
+        return [replace(version, late_seconds=seconds) for (_, version), seconds in zip(versions, late, strict=True)]
 
     def _version(self, connection: sa.Connection, row: sa.Row[Any]) -> VersionActivity:
         return VersionActivity(
@@ -59,7 +60,7 @@ class ActivityReader:
             first_started_at=real(row.first_started_at),
             last_started_at=real(row.last_started_at),
             requests=whole(row.requests),
-            # Reference runs never have a rollout.
+            # Reference history is never in a rollout.
             traffic=() if row.environment == REFERENCE_ENVIRONMENT else self._traffic(connection, row),
         )
 
@@ -78,25 +79,25 @@ class ActivityReader:
         return spells
 
     def _missing(self, version: sa.Row[Any]) -> int:
-        known = self._before[version.id] + sum(spell.requests for spell in self._hours[version.id].values())
-        return int(version.requests - known)
+        cached = self._before[version.id] + sum(hour.requests for hour in self._hours[version.id].values())
+        return int(version.requests - cached)
 
 
-def _late_seconds(connection: sa.Connection, own: _Seen, leading: _Seen) -> float:
-    """How much later its requests arrived than the leading version's, at most in the last day that it served."""
-    (version_id, seen), (leader_id, leader), (least, most) = own, leading, _BEHIND_SECONDS
-    if not seen.traffic or not least <= leader.last_started_at - seen.last_started_at <= most:
+def _late_seconds(connection: sa.Connection, identified: _Identified, leading: _Identified) -> float:
+    """How much later a version's requests arrived than the leading version's; the maximum over its last day."""
+    (version_id, version), (leader_id, leader), (least, most) = identified, leading, _BEHIND_SECONDS
+    if not version.traffic or not least <= leader.last_started_at - version.last_started_at <= most:
         return 0.0
-    late = [0.0]
+    delays = [0.0]
     for hours in _LATE_AT_HOURS:
-        mine = _first_since(connection, version_id, seen.last_started_at - hours * HOUR_SECONDS)
-        if mine and (other := _first_since(connection, leader_id, mine[0])):
-            late.append(mine[1] - other[1])
-    return max(late)
+        first = _first_since(connection, version_id, version.last_started_at - hours * HOUR_SECONDS)
+        if first and (of_leader := _first_since(connection, leader_id, first[0])):
+            delays.append(first[1] - of_leader[1])
+    return max(delays)
 
 
 def _first_since(connection: sa.Connection, version_id: int, since: float) -> tuple[float, float] | None:
-    """Start and arrival of a version's first request from *since* on, Unix seconds; None where there is no such row."""
+    """Start and arrival of a version's first request from *since* on, Unix seconds; None if it has none."""
     of_version = request.c.model_version_id == version_id, request.c.started_at >= since
     first = sa.select(request.c.started_at, request.c.received_at).where(*of_version).order_by(request.c.started_at)
     rows = connection.execute(first.limit(1)).all()
@@ -113,23 +114,23 @@ def _select_hours(connection: sa.Connection, version_id: int, since: int) -> dic
 
 
 _WATCHED_SECONDS = 30 * 86_400.0
-_VERSIONS = 2  # a baseline and its candidate: how an older one was labelled says little of them
-_SPELLS = 24  # the time of a version is cut in so many pieces
-_REQUESTS_OF_SPELL = 200  # the first of each piece: old ones and young ones alike, whatever the traffic
+_VERSIONS = 2  # baseline and candidate; the delay of labels of older versions may differ
+_PERIODS = 24  # equal periods into which a version's time is divided
+_REQUESTS_OF_PERIOD = 200  # first requests read of each period, so that old and young requests are sampled alike
 
-_SOME = (
+_SAMPLE = (
     sa.select(request.c.outcome_source, request.c.success, request.c.started_at, request.c.labelled_at)
     .where(request.c.model_version_id == sa.bindparam("version"))
     .where(request.c.started_at > sa.bindparam("after"), request.c.started_at <= sa.bindparam("until"))
     .order_by(request.c.started_at)
-    .limit(_REQUESTS_OF_SPELL)
+    .limit(_REQUESTS_OF_PERIOD)
     .subquery()
 )
-_LABELS = sa.select(_SOME).where(_SOME.c.success.is_not(None), _SOME.c.labelled_at.is_not(None))
+_LABELS = sa.select(_SAMPLE).where(_SAMPLE.c.success.is_not(None), _SAMPLE.c.labelled_at.is_not(None))
 
 
 def timed_labels(connection: sa.Connection, service: str, environment: str, *, now: float) -> Iterator[TimedLabel]:
-    """The label that counts, of some requests of the versions of a service that served last; *now* in Unix seconds."""
+    """Labels of a sample of requests of a service's latest versions, with their delay; *now* in Unix seconds."""
     columns, since = model_version.c, now - _WATCHED_SECONDS
     versions = (
         sa.select(columns.id, columns.first_started_at, columns.last_started_at)
@@ -137,11 +138,11 @@ def timed_labels(connection: sa.Connection, service: str, environment: str, *, n
         .order_by(columns.last_started_at.desc())
         .limit(_VERSIONS)
     )
-    found = readable("model_version", connection.execute(versions).all(), lambda row: (row[0], *map(real, row[1:])))
-    for version, first, last in found:
+    rows = readable("model_version", connection.execute(versions).all(), lambda row: (row[0], *map(real, row[1:])))
+    for version, first, last in rows:
         start = max(first, since) - 1.0
-        for after, until in pairwise([*(start + (last - start) * part / _SPELLS for part in range(_SPELLS)), last]):
-            some = connection.execute(_LABELS, {"version": version, "after": after, "until": until}).all()
-            timed = readable("request", some, lambda row: (*row[:2], *map(real, row[2:])))
-            for source, success, started, labelled in timed:
+        for after, until in pairwise([*(start + (last - start) * part / _PERIODS for part in range(_PERIODS)), last]):
+            sample = connection.execute(_LABELS, {"version": version, "after": after, "until": until}).all()
+            labels = readable("request", sample, lambda row: (*row[:2], *map(real, row[2:])))
+            for source, success, started, labelled in labels:
                 yield source or "unknown", success, labelled - started, now - started

@@ -1,4 +1,4 @@
-"""Whether what the ledger counted is what its rows say; nothing is changed."""
+"""Audits a ledger: compares its counters with its rows, without changing anything."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Check:
     One comparison.
 
     Attributes:
-        name: What was compared with what.
-        compared: How many numbers, or things, were looked at.
-        problems: Where they differ, in words; the first ten. Empty where all is well.
+        name: What is compared.
+        compared: How many values were compared.
+        problems: The first ten differences, in words.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Check:
 
 
 def checks(connection: sa.Connection, dialect: Dialect) -> Iterator[Check]:
-    """Every comparison, inside one transaction that sees one state of the ledger."""
+    """Run every comparison, in one transaction that reads one snapshot."""
     counters = select_counters(connection)
     for compare in (_requests, _lengths, _versions, _strata, _spans, _positions, _calibrations, _bounds):
         try:
             yield from compare(connection, dialect, counters)
-        except (*UNREADABLE, AttributeError) as error:  # of which it is not known what else is wrong
+        except (*UNREADABLE, AttributeError) as error:  # a corrupt value: nothing can be said about the rest
             yield Check(f"{compare.__name__.strip('_')} that can be read", 1, (f"{type(error).__name__}: {error}",))
     yield Check("the database's own check", 1, tuple(dialect.damage(connection)[:_MOST_PROBLEMS]))
 
@@ -69,7 +69,7 @@ def _requests(connection: sa.Connection, _: Dialect, counters: _Counters) -> Ite
 
 
 def _lengths(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
-    """Of versions whose rows are all there: lengths stay counted when rows go."""
+    """Only for versions without pruned rows, since the counters of lengths include requests that were pruned."""
     is_whole = model_version.c.pruned_before.is_(None)
     versions = {tuple(row) for row in connection.execute(sa.select(*_VERSION).where(is_whole))}
     lengths = {key: value for key, value in counters.items() if key.name is CounterName.HORIZON}
@@ -77,20 +77,20 @@ def _lengths(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iter
     counted = {(*at, key.detail): lengths[key] for at, key in zip(places, lengths, strict=True) if at in versions}
     by = (*_VERSION, request.c.horizon, request.c.success)
     rows = sa.select(*by, sa.func.count()).join_from(request, model_version).where(is_whole).group_by(*by)
-    found: Counter[tuple[Any, ...]] = Counter()
+    recounted: Counter[tuple[Any, ...]] = Counter()
     for *version, horizon, success, number in connection.execute(rows):
-        for unit, length in zip(Horizon, str(horizon or "").split(), strict=False):  # any text, in a damaged row
-            found[*version, f"{unit} {length} {OUTCOMES[success]}"] += number
-    yield _equal("requests by length and outcome = rows", counted, found)
+        for unit, length in zip(Horizon, str(horizon or "").split(), strict=False):  # a corrupt row may hold any text
+            recounted[*version, f"{unit} {length} {OUTCOMES[success]}"] += number
+    yield _equal("requests by length and outcome = rows", counted, recounted)
 
 
 _VERSION = (model_version.c.service, model_version.c.environment, model_version.c.model_version)
 _Tallies = Mapping[str, Counter[tuple[Any, ...]]]
-"""Numbers by service, environment, version and tier, under what they count."""
+"""For each quantity, its number by service, environment, version and tier."""
 
 
 def _counted(counters: _Counters) -> _Tallies:
-    """What the counters say; `success` and `failure` are outcomes as they stand: first labels, moved by revisions."""
+    """Totals from the counters; `success` and `failure` are present outcomes: first labels plus revisions."""
     tallies: _Tallies = defaultdict(Counter)
     for key, value in counters.items():
         place = (key.service, key.environment, key.model_version, key.tier)
@@ -108,63 +108,63 @@ def _counted(counters: _Counters) -> _Tallies:
                 continue
         if moves.get("failure", 0) > 0:
             moves["ever failed"] = value
-        for what, move in moves.items():
-            tallies[what][place] += move
+        for quantity, change in moves.items():
+            tallies[quantity][place] += change
     return tallies
 
 
 def _rows(connection: sa.Connection) -> _Tallies:
-    """What the rows say, and what was noted of those that were pruned."""
+    """Totals from the rows, pruned rows included."""
     tallies: _Tallies = defaultdict(Counter)
     key = (*_VERSION, request.c.counted_tier, request.c.success)
-    kept = connection.execute(sa.select(*key, sa.func.count()).join_from(request, model_version).group_by(*key))
-    for *place, success, number in kept:
+    stored = connection.execute(sa.select(*key, sa.func.count()).join_from(request, model_version).group_by(*key))
+    for *place, success, number in stored:
         tallies["requests"][tuple(place)] += number
         if success is not None:
             tallies["success" if success else "failure"][tuple(place)] += number
     pruned = schema.pruned
-    gone = sa.select(*_VERSION, *pruned.c["tier", "requests", "successes", "failures"])
+    totals = sa.select(*_VERSION, *pruned.c["tier", "requests", "successes", "failures"])
     is_of = pruned.c.model_version_id == model_version.c.id
-    for *place, requests, successes, failures in connection.execute(gone.join_from(pruned, model_version, is_of)):
-        for what, number in (("requests", requests), ("success", successes), ("failure", failures)):
-            tallies[what][tuple(place)] += number
+    for *place, requests, successes, failures in connection.execute(totals.join_from(pruned, model_version, is_of)):
+        for quantity, number in (("requests", requests), ("success", successes), ("failure", failures)):
+            tallies[quantity][tuple(place)] += number
     return tallies
 
 
 def _versions(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
     columns, counted = model_version.c, _counted(counters)
-    known = connection.execute(sa.select(columns.id, *_VERSION, columns.requests, columns.labelled)).all()
+    rows = connection.execute(sa.select(columns.id, *_VERSION, columns.requests, columns.labelled)).all()
     requests, labels = _by_version(counted["requests"]), _by_version(counted["labels"])
-    yield _equal("requests of versions = requests counted", {tuple(row[1:4]): row.requests for row in known}, requests)
-    yield _equal("labels of versions = outcomes counted", {tuple(row[1:4]): row.labelled for row in known}, labels)
+    yield _equal("requests of versions = requests counted", {tuple(row[1:4]): row.requests for row in rows}, requests)
+    yield _equal("labels of versions = outcomes counted", {tuple(row[1:4]): row.labelled for row in rows}, labels)
     hours = schema.traffic.c
     by_version = sa.select(hours.model_version_id, sa.func.sum(hours.requests)).group_by(hours.model_version_id)
     by_hour = {(version_id,): int(requests) for version_id, requests in connection.execute(by_version)}
-    yield _equal("requests by hour = requests of versions", by_hour, {(row.id,): row.requests for row in known})
+    yield _equal("requests by hour = requests of versions", by_hour, {(row.id,): row.requests for row in rows})
     of = request.c.model_version_id
     orphans = sa.select(sa.func.count()).select_from(request).where(of.is_not(None), of.not_in(sa.select(columns.id)))
     yield _equal("requests without their version", {("rows",): connection.scalar(orphans) or 0}, {("rows",): 0})
 
 
 def _strata(connection: sa.Connection, dialect: Dialect, _: _Counters) -> Iterator[Check]:
-    """Cells against a recount; sums of logits are rounded as their order rounds them."""
+    """Compare cells with a recount of the rows; sums of floats are rounded, since they depend on the order."""
     key, version_id = ("model_version_id", *KEY), request.c.model_version_id
     requests = sa.select(version_id, *one_request(dialect.hour(request.c.started_at))).where(version_id.is_not(None))
     recount = connection.execute(summed(requests.subquery(), key, SUMS))
     cells = connection.execute(sa.select(*(schema.stratum.c[name] for name in (*key, *SUMS))))
     pruned_before = model_version.c.pruned_before
     hours = connection.execute(sa.select(model_version.c.id, pruned_before).where(pruned_before.is_not(None)))
-    gone = {version_id: int(until // HOUR_SECONDS) for version_id, until in hours}
-    counted, found = (
+    last_pruned = {version_id: int(until // HOUR_SECONDS) for version_id, until in hours}
+    stored, recounted = (
         {
-            (*row[: len(key)], name): round(float(f"{row[len(key) + place]:.9g}"), 9)  # a sum of 0 may keep 2e-15
+            (*row[: len(key)], name): round(float(f"{row[len(key) + place]:.9g}"), 9)  # a sum of 0 may be 2e-15
             for row in rows
-            if row.hour > gone.get(row.model_version_id, -1)  # cells stay when rows go
+            if row.hour > last_pruned.get(row.model_version_id, -1)  # cells stay when their rows are pruned
             for place, name in enumerate(SUMS)
         }
         for rows in (cells, recount)
     )
-    yield _equal("cells of evidence = requests and labels of rows", counted, found)
+    yield _equal("cells of evidence = requests and labels of rows", stored, recounted)
 
 
 def _by_version(counts: Mapping[tuple[Any, ...], int]) -> Counter[tuple[Any, ...]]:
@@ -176,11 +176,11 @@ def _by_version(counts: Mapping[tuple[Any, ...], int]) -> Counter[tuple[Any, ...
 
 def _spans(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
     of_traces = connection.execute(sa.select(*schema.pending_trace.c["trace_id", "span_count"]))
-    noted = {(trace_id,): spans for trace_id, spans in of_traces}
+    span_counts = {(trace_id,): spans for trace_id, spans in of_traces}
     pending: Counter[tuple[str]] = Counter()
     for trace_id, span_ids in connection.execute(sa.select(*schema.pending_span.c["trace_id", "span_ids"])):
         pending[trace_id,] += len(span_ids.split(" "))
-    yield _equal("spans noted of waiting traces = spans waiting", noted, pending)
+    yield _equal("spans noted of waiting traces = spans waiting", span_counts, pending)
     packs = connection.execute(sa.select(*schema.span_pack.c["id", "traces"]))
     referring = Counter((pack,) for pack in connection.scalars(sa.select(schema.pending_span.c.pack)))
     yield _equal("traces noted of packs = traces that refer to them", {(pack,): n for pack, n in packs}, referring)
@@ -190,7 +190,7 @@ def _spans(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterat
 
 
 def _positions(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
-    """An offset may be ahead of the records (gaps, a start in the middle), never behind them."""
+    """An offset may be greater than the number of records (gaps, a late start), but never smaller."""
     offsets = {f"{topic}/{partition}": offset for (topic, partition), offset in next_offsets(connection).items()}
     records = {key.detail: value for key, value in counters.items() if key.name is CounterName.RECORDS}
     behind = [
@@ -217,10 +217,10 @@ def _calibrations(connection: sa.Connection, *_: object) -> Iterator[Check]:
 
 
 def _bounds(connection: sa.Connection, *_: object) -> Iterator[Check]:
-    """Values that older versions let in, or somebody else wrote; they are passed over wherever they are read."""
+    """Values out of range, from old releases or other writers; readers skip them."""
     at, score = request.c.started_at, request.c.outcome_score
-    odd = sa.or_(at < EARLIEST, at >= BEFORE, score < -LARGEST_NUMBER, score > LARGEST_NUMBER)
-    problems = [f"request {each}" for each in connection.scalars(sa.select(request.c.trace_id).where(odd))]
+    is_out = sa.or_(at < EARLIEST, at >= BEFORE, score < -LARGEST_NUMBER, score > LARGEST_NUMBER)
+    problems = [f"request {trace_id}" for trace_id in connection.scalars(sa.select(request.c.trace_id).where(is_out))]
     rows = connection.execute(sa.select(schema.counter)).all()
     problems += [
         f"counter {row.name} / {row.service}: {row.value}"
@@ -234,8 +234,8 @@ def _bounds(connection: sa.Connection, *_: object) -> Iterator[Check]:
     yield Check("values within their bounds", len(rows), tuple(problems[:_MOST_PROBLEMS]))
 
 
-def _equal(name: str, counted: Mapping[tuple[Any, ...], float], found: Mapping[tuple[Any, ...], float]) -> Check:
-    keys = sorted(counted.keys() | found.keys(), key=str)
-    pairs = ((key, counted.get(key, 0), found.get(key, 0)) for key in keys)
-    problems = [f"{' / '.join(map(str, key))}: {one:,} and {other:,}" for key, one, other in pairs if one != other]
+def _equal(name: str, left: Mapping[tuple[Any, ...], float], right: Mapping[tuple[Any, ...], float]) -> Check:
+    keys = sorted(left.keys() | right.keys(), key=str)
+    pairs = ((key, left.get(key, 0), right.get(key, 0)) for key in keys)
+    problems = [f"{' / '.join(map(str, key))}: {a:,} and {b:,}" for key, a, b in pairs if a != b]
     return Check(name, len(keys), tuple(problems[:_MOST_PROBLEMS]))

@@ -1,4 +1,4 @@
-"""Frozen calibrations that the ledger keeps, which of them is in force, and tagging again under another one."""
+"""Stores frozen calibrations and which one is in force, and tags requests again under another one."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from monitor.ledger.strata import StratumWriter
 from monitor.ledger.transactions import Transactions
 from monitor.rollout.tracker import Rollout
 
-_AT_ONCE = 2_000  # a million rows in one transaction would keep batches from being recorded meanwhile
-_IS_LEFT = sa.select(
+_ROWS_PER_TRANSACTION = 2_000  # a million rows in one transaction would block the recording of batches
+_HAS_OTHER_TAGS = sa.select(
     sa.exists()
     .where(stratum.c.model_version_id == sa.bindparam("version_id"))
     .where(stratum.c.hour >= sa.bindparam("hour", type_=sa.Double))
@@ -32,72 +32,72 @@ _IS_LEFT = sa.select(
 
 
 class CalibrationStore(Transactions):
-    """Keeps calibrations, and tags again what another calibration tagged, in portions of bounded memory."""
+    """Stores calibrations, and tags the requests of a rollout again, a limited number per transaction."""
 
     def calibrations(self) -> Sequence[CalibrationRecord]:
         """
-        Every calibration: those never in force first, then in the order in which they came into force.
+        Every calibration: those never promoted first, then the others in the order of their promotion.
 
-        The last one is in force, where it was promoted at all.
+        The last one is in force if it was ever promoted (see `record_in_force`).
         """
         with self._reading() as connection:
             return _records(connection)
 
     def calibration(self, calibration_id: str) -> Calibration | None:
         """
-        The calibration of that id, or None.
+        The calibration with that ID, or None.
 
         Raises:
-            CalibrationInvalid: what is stored cannot be trusted.
+            CalibrationInvalid: the stored calibration is corrupt.
         """
         with self._reading() as connection:
             body = connection.scalar(sa.select(table.c.body).where(table.c.id == calibration_id))
         return None if body is None else Calibration.from_json(body)
 
     def keep(self, calibration: Calibration, *, history_labels: int) -> None:
-        """Keep *calibration* without putting it in force; one that is there already is left as it is."""
+        """Save *calibration* without putting it in force; an existing one stays as it is."""
         row = {**_row(calibration), "history_labels": history_labels}
         with self._writing() as connection:
             connection.execute(self._insert(table).on_conflict_do_nothing(), row)
 
     def promote(self, calibration: Calibration, *, at: float, history_labels: int) -> None:
         """
-        Keep *calibration* and put it in force.
+        Save *calibration* and put it in force.
 
-        From *at* (Unix seconds), or right after the last one where that came into force later: a replay lives in the
-        past of the service that it shares a ledger with.
+        It takes effect at *at* (Unix seconds), or right after the last promotion if that is later: a replay runs in the
+        past of a service that may share its ledger.
         """
         with self._writing() as connection:
-            last = max((each.promoted_at or -math.inf for each in _records(connection)), default=-math.inf)
+            last = max((record.promoted_at or -math.inf for record in _records(connection)), default=-math.inf)
             now = {"promoted_at": at if at > last else math.nextafter(last, math.inf), "history_labels": history_labels}
             upsert = self._insert(table).on_conflict_do_update(index_elements=["id"], set_=now)
             connection.execute(upsert, {**_row(calibration), **now})
 
     def retag(self, rollout: Rollout, calibration: Calibration) -> int:
         """
-        Tag again the requests of both arms that another calibration tagged; how many there were.
+        Tag the requests of both arms that another calibration tagged; returns their number.
 
-        What came before rows were pruned is not all there, and stays as it is.
+        Requests from before the last pruned row keep their tags, since some of their rows are missing.
         """
         tagged = 0
         with self._reading() as connection:
-            arms = [(each, whole_from(connection, each)) for each in arm_ids(connection, rollout)]
-            wanted = {"calibration_id": calibration.calibration_id}
-            left = [
+            arms = [(arm_id, whole_from(connection, arm_id)) for arm_id in arm_ids(connection, rollout)]
+            where = {"calibration_id": calibration.calibration_id}
+            stale = [
                 (version_id, since)
                 for version_id, since in arms
-                if connection.scalar(_IS_LEFT, {"version_id": version_id, "hour": since / HOUR_SECONDS, **wanted})
+                if connection.scalar(_HAS_OTHER_TAGS, {"version_id": version_id, "hour": since / HOUR_SECONDS, **where})
             ]
-        for version_id, since in left:
+        for version_id, since in stale:
             last = (since, "")
-            while some := self._some(version_id, calibration.calibration_id, after=last):
+            while page := self._page(version_id, calibration.calibration_id, after=last):
                 with self._writing() as connection:
-                    self._tag(connection, [trace_id for _, trace_id in some], calibration)
-                tagged, last = tagged + len(some), some[-1]
+                    self._tag(connection, [trace_id for _, trace_id in page], calibration)
+                tagged, last = tagged + len(page), page[-1]
         return tagged
 
-    def _some(self, version_id: int, calibration_id: str, *, after: tuple[float, str]) -> Sequence[tuple[float, str]]:
-        """Start and trace id of some requests of a version that another calibration tagged, in order."""
+    def _page(self, version_id: int, calibration_id: str, *, after: tuple[float, str]) -> Sequence[tuple[float, str]]:
+        """Start and trace ID of the next requests of a version that another calibration tagged, in order."""
         columns = request.c
         in_order = (
             sa.select(columns.started_at, columns.trace_id)
@@ -106,7 +106,7 @@ class CalibrationStore(Transactions):
             .order_by(columns.started_at, columns.trace_id)
         )
         with self._reading() as connection:
-            return [(at, trace_id) for at, trace_id in connection.execute(in_order.limit(_AT_ONCE))]
+            return [(at, trace_id) for at, trace_id in connection.execute(in_order.limit(_ROWS_PER_TRANSACTION))]
 
     def _tag(self, connection: sa.Connection, trace_ids: Sequence[str], calibration: Calibration) -> None:
         rows = connection.execute(
@@ -114,7 +114,7 @@ class CalibrationStore(Transactions):
             .where(self._dialect.among(request.c.trace_id))
             .where(request.c.calibration_id != calibration.calibration_id)
             .order_by(request.c.trace_id)
-            .with_for_update(),  # PostgreSQL: a verdict that comes meanwhile would move the cell that is left here
+            .with_for_update(),  # PostgreSQL: an outcome that arrives meanwhile must not move the request's old cell
             {"among": self._dialect.values(trace_ids)},
         ).all()
         if not rows:

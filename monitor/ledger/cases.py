@@ -1,4 +1,4 @@
-"""The query behind `Ledger.cases`: what most established runs passed and most of the candidate's runs fail."""
+"""The query behind `SqlLedger.cases`: requests that established versions mostly pass and the candidate mostly fails."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
 _Conditions = tuple[sa.ColumnElement[bool], ...]
 
-# A request that names itself is told by its name, any other by the family of its text; the prefix keeps them apart.
-# Grouped by label below: PostgreSQL takes two equal expressions with parameters for different ones.
+# Identifies a request by its item, or else by its prompt family; the prefix keeps the two apart.
+# The queries group by its label, since PostgreSQL treats two equal expressions with parameters as different.
 _KEY = sa.case(
     (request.c.item.is_not(None), sa.literal_column("'i'", sa.Text) + request.c.item),
     else_=sa.literal_column("'f'", sa.Text) + request.c.prompt_family,
@@ -29,13 +29,13 @@ _FOR_EVER = 1e12  # Unix seconds
 
 def select_cases(connection: sa.Connection, rollout: Rollout, *, limit: int, capability: str = "") -> Cases:
     """
-    The cases of *rollout* in every tier, those that fail most often first, *limit* of them at most.
+    The cases of *rollout* in every tier, those that fail most often first.
 
     Args:
-        connection: To the ledger.
-        rollout: Whose cases they are.
-        limit: Cases at most.
-        capability: Only this class; empty for all.
+        connection: Connection to the ledger.
+        rollout: The rollout.
+        limit: Most cases to return.
+        capability: Only cases of this capability; empty for all.
     """
     of_candidate = (*_of_candidate(rollout), request.c.capability == capability if capability else sa.true())
     chosen = _chosen(rollout, of_candidate).subquery()
@@ -51,7 +51,7 @@ def select_cases(connection: sa.Connection, rollout: Rollout, *, limit: int, cap
 
 
 def _chosen(rollout: Rollout, of_candidate: _Conditions) -> sa.Select[Any]:
-    """Keys that the candidate mostly fails, and that the baseline, or else other established versions, mostly pass."""
+    """Keys that the candidate mostly fails and the baseline mostly passes (without its runs: established versions)."""
     candidate = (
         sa.select(_KEY.label("key"), LABELLED.label("labelled"), FAILURES.label("failures"))
         .join(model_version)
@@ -98,7 +98,7 @@ def _of_candidate(rollout: Rollout) -> _Conditions:
 
 
 def _of_established(rollout: Rollout) -> _Conditions:
-    """Versions of the same service and the reference history, which belongs to none; never the candidate itself."""
+    """Runs of other versions of the same service, of its probes, and of the reference history of any service."""
     version = model_version.c
     own = (version.service == rollout.service) & version.environment.in_((rollout.environment, PROBES_ENVIRONMENT))
     is_established = own | (version.environment == REFERENCE_ENVIRONMENT)
@@ -108,7 +108,7 @@ def _of_established(rollout: Rollout) -> _Conditions:
 def _latest(
     connection: sa.Connection, keys: list[str], conditions: _Conditions, *, first: str = ""
 ) -> dict[str, sa.Row[Any]]:
-    """The latest run of each of *keys*, of the version *first* where it has one."""
+    """The latest run of each of *keys*; a run of the version *first* is preferred."""
     newest = sa.func.row_number().over(
         partition_by=_KEY,
         order_by=((model_version.c.model_version != first), request.c.started_at.desc(), request.c.trace_id),

@@ -1,8 +1,8 @@
 """
-What one batch adds to the counters, held as plain numbers and written out once at its end.
+Sums up what one batch adds to the counters, so that each counter is written once per batch.
 
-Most records of a batch share their service, version, tier and capability; a counter key of seven strings for each
-number of each record was the largest cost of recording.
+Most records of a batch share their service, version, tier and capability. Their sums are plain numbers of one object,
+because building a key of seven strings for each number of each record would dominate the cost of recording.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class CounterDelta:
     What a batch adds to the counters of one version, tier and capability.
 
     Attributes:
-        traces: Requests that are counted here for the first time.
-        duplicates: Traces that were there already.
-        successes: First labels.
-        failures: First labels.
-        failed_trace: The latest trace among *failures*; empty without any.
-        revisions: Labels that were changed, by `from>to`.
+        traces: Requests counted for the first time.
+        duplicates: Traces that the ledger had already.
+        successes: First labels that are a success.
+        failures: First labels that are a failure.
+        failed_trace: ID of the latest failed trace; empty without any.
+        revisions: Changed labels, by `from>to`.
         failure_classes: Failures by class.
-        horizons: Requests by `horizon_of` and outcome as it is now; less than 0 where more left than came.
+        horizons: Requests by `horizon_of` and present outcome; negative if more requests leave a value than enter it.
     """
 
     version: VersionKey
@@ -53,7 +53,7 @@ class CounterDelta:
     horizons: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def counted(self) -> Iterator[tuple[Counted, int]]:
-        """Every number under its name and labels; a label that a counter does not have is empty."""
+        """Every number with the name and labels of its counter."""
         tiered = (*self.version, self.tier, self.capability)
         for_tier = (*self.version, self.tier, "")
         for_version = (*self.version, "", "")
@@ -72,7 +72,7 @@ class CounterDelta:
             yield (CounterName.DURATION_BUCKET, *for_tier, bound), times
         for bound, times in zip(_STEP_BOUNDS, _in_buckets(STEP_BUCKETS, steps), strict=True):
             yield (CounterName.STEPS_BUCKET, *for_tier, bound), times
-        for part, amount in _split([round(each * 1e6) for each in durations], 10**6):
+        for part, amount in _split([round(seconds * 1e6) for seconds in durations], 10**6):
             yield (CounterName.DURATION_MICROSECONDS, *for_tier, part), amount
         yield (CounterName.STEPS, *for_tier, ""), sum(steps)
         yield (CounterName.TOKENS, *for_tier, "input"), sum([usage.input_tokens or 0 for usage in usages])
@@ -88,7 +88,7 @@ class CounterDelta:
 
     def _horizons(self) -> Iterator[tuple[CounterName, str, int]]:
         for (horizon, outcome), times in self.horizons.items():
-            for unit, length in zip(Horizon, horizon.split(), strict=False):  # a damaged row may hold any text
+            for unit, length in zip(Horizon, horizon.split(), strict=False):  # a corrupt row may hold any text
                 yield CounterName.HORIZON, f"{unit} {length} {outcome}", times
         for budget in (tagged.budget for tagged in self.traces if tagged.budget != NO_BUDGET):
             for unit in Horizon:
@@ -98,13 +98,13 @@ class CounterDelta:
 
 @dataclass(slots=True)
 class Activity:
-    """What one batch adds to a model version: requests by their *starts* (Unix seconds), and first labels."""
+    """What one batch adds to a model version: the *starts* of its requests (Unix seconds) and its first labels."""
 
     starts: list[float] = field(default_factory=list)
     labelled: int = 0
 
     def hours(self) -> Iterator[tuple[int, Sequence[float]]]:
-        """Starts by their hour since 1970."""
+        """Starts grouped by hours since 1970."""
         for hour, starts in groupby(sorted(self.starts), lambda start: int(start // HOUR_SECONDS)):
             yield hour, list(starts)
 
@@ -117,7 +117,7 @@ class CounterDeltas:
         self._others: Counter[Counted] = Counter()
 
     def of(self, version: VersionKey, tier: str, capability: str) -> CounterDelta:
-        """The delta under these labels; an empty one the first time."""
+        """The delta with these labels, created on first use."""
         key = (version, tier, capability)
         delta = self._deltas.get(key)
         if delta is None:
@@ -125,12 +125,12 @@ class CounterDeltas:
         return delta
 
     def count(self, name: CounterName, version: VersionKey = ("", "", ""), *, detail: str = "", by: int = 1) -> None:
-        """Move a counter that has neither tier nor capability, and no *version* where it belongs to none."""
+        """Increment a counter without tier and capability; leave out *version* if it does not belong to one."""
         if by:
             self._others[name, *version, "", "", detail] += by
 
     def counts(self) -> Counter[Counted]:
-        """Everything that was counted, by name and labels."""
+        """All increments that are not 0, by name and labels."""
         counts = Counter(self._others)
         for delta in self._deltas.values():
             for key, number in delta.counted():
@@ -139,23 +139,23 @@ class CounterDeltas:
         return counts
 
     def failed_traces(self) -> dict[CounterKey, str]:
-        """The latest trace of each counter of failures that moved."""
+        """ID of the latest failed trace for each counter of failures that increases."""
         return {
-            CounterKey(CounterName.OUTCOMES, *each.version, each.tier, each.capability, "failure"): each.failed_trace
-            for each in self._deltas.values()
-            if each.failed_trace
+            CounterKey(CounterName.OUTCOMES, *version, tier, capability, "failure"): delta.failed_trace
+            for (version, tier, capability), delta in self._deltas.items()
+            if delta.failed_trace
         }
 
     def activity(self) -> dict[VersionKey, Activity]:
-        """What the batch adds to each version that it counted something of."""
-        activity: dict[VersionKey, Activity] = defaultdict(Activity)
+        """What the batch adds to each version of which it has requests or labels."""
+        by_version: dict[VersionKey, Activity] = defaultdict(Activity)
         for delta in self._deltas.values():
             labelled = delta.successes + delta.failures
             if delta.traces or labelled:
-                seen = activity[delta.version]
-                seen.labelled += labelled
-                seen.starts += [tagged.trace.started_at for tagged in delta.traces]
-        return activity
+                activity = by_version[delta.version]
+                activity.labelled += labelled
+                activity.starts += [tagged.trace.started_at for tagged in delta.traces]
+        return by_version
 
     def duplicates(self) -> int:
         """Traces that the ledger had already."""
@@ -164,22 +164,22 @@ class CounterDeltas:
 
 def _split(amounts: Sequence[int], unit: int) -> tuple[tuple[str, int], tuple[str, int]]:
     """
-    The sum of *amounts* as whole *unit*s and what is left over: a million long runs in microseconds overflow 64 bits.
+    The sum of *amounts* as whole *unit*s and a remainder: in microseconds alone, a million long runs overflow 64 bits.
 
-    Each is split by itself, so that the counters do not depend on which requests share a batch.
+    Each amount is split on its own, so that the counters do not depend on which requests share a batch.
     """
-    return (WHOLE, sum([each // unit for each in amounts])), ("", sum([each % unit for each in amounts]))
+    return (WHOLE, sum([amount // unit for amount in amounts])), ("", sum([amount % unit for amount in amounts]))
 
 
 def _in_buckets(bounds: Sequence[float], values: Iterable[float]) -> Sequence[int]:
-    """How many of *values* lie within each bound and above the one before it; the last number: above them all."""
+    """Number of *values* in each bucket; the last number counts values above all bounds."""
     ordered = sorted(values)
     within = [bisect_right(ordered, bound) for bound in bounds]
     return [above - below for below, above in pairwise([0, *within, len(ordered)])]
 
 
 def _bounds(bounds: Sequence[float]) -> tuple[str, ...]:
-    """Upper bounds of the buckets, as Prometheus writes them."""
+    """Upper bounds in Prometheus notation (the label `le`)."""
     return (*(str(float(bound)) for bound in bounds), "+Inf")
 
 

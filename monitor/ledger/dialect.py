@@ -1,4 +1,4 @@
-"""The few statements that SQLite and PostgreSQL do not share; everything else is written once."""
+"""Statements that differ between SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Rows = Sequence[tuple[Any, ...]]
 """Values of a writer's columns, in their order."""
 
 Writer = Callable[[sa.Connection, Rows], None]
-"""Writes many rows with one statement that was prepared once."""
+"""Writes many rows with one prepared statement."""
 
 Excluded = Callable[[Any], Mapping[str, Any]]
-"""What a row that is there becomes, given the row that was to be added (`excluded`)."""
+"""Given the row to be inserted (`excluded`), the SET clause of ON CONFLICT DO UPDATE."""
 
 
 def sums_of(table: sa.Table, names: Iterable[str]) -> Excluded:
-    """The columns *names* of both rows, added up."""
+    """Update that adds the columns *names* of the inserted row to the stored row."""
     return lambda added: {name: table.c[name] + added[name] for name in names}
 
 
@@ -38,39 +38,39 @@ class RaceLost(Exception):
     """Another replica inserted one of our rows first: roll back and record the batch again, now seeing its row."""
 
 
-# Python's driver asks each value of another type than int, float or text whether it can be adapted, and gives it to
-# SQLite as it is when there is no adapter. With these it takes a fifth of the time, and half of a whole row's.
+# For a value that is not int, float or str, Python's driver looks for an adapter, and for a `__conform__` method if
+# there is none. Adapters for bool and None halve the time to write a row.
 sqlite3.register_adapter(bool, int)
-sqlite3.register_adapter(type(None), {}.get)  # type: ignore[arg-type]  # None, without a call of Python code
+sqlite3.register_adapter(type(None), {}.get)  # type: ignore[arg-type]  # returns None without running Python code
 
 
 class SqliteDialect:
     """SQLite: one writer at a time, statements run in this process."""
 
     insert = staticmethod(sqlite.insert)
-    """The dialect's `insert`, which knows what to do with rows that are there."""
+    """The dialect's `insert`, which supports ON CONFLICT."""
 
     def among(self, column: sa.Column[str]) -> sa.ColumnElement[bool]:
-        """Whether *column* is one of those that `values` made of the parameter `among`, however many they are."""
-        # One parameter: spelling out a thousand of them costs more than looking them up.
+        """Condition: *column* is one of the values of the parameter `among` (see `values`)."""
+        # One JSON parameter: compiling a thousand parameters takes longer than the query.
         return column.in_(sa.select(sa.func.json_each(sa.bindparam("among")).table_valued("value").c.value))
 
     def values(self, values: Sequence[str]) -> object:
-        """The parameter `among`."""
+        """Encode *values* for the parameter `among`."""
         return json.dumps(values)
 
     def appender(self, table: sa.Table, columns: Sequence[str]) -> Writer:
-        """Adds rows that are not there, in the order given; `RaceLost` where another replica added one since."""
+        """Insert new rows in the order given; raises `RaceLost` if another replica has inserted one of them."""
         places = ", ".join("?" * len(columns))
-        return _for_each(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({places})")  # noqa: S608  (names of ours)
+        return _for_each(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({places})")  # noqa: S608  (own names)
 
     def upserter(
         self, table: sa.Table, columns: Sequence[str] = (), *, keys: Sequence[str] = (), become: Excluded
     ) -> Writer:
         """
-        Adds rows, or changes those that are there with the same values of *keys*, in the order given.
+        Upsert rows in the order given: a stored row with the same *keys* is updated as *become* says.
 
-        Without *columns* the rows have all of the table's, without *keys* those of its primary key tell them apart.
+        By default, *columns* are all columns of the table, and *keys* those of its primary key.
         """
         statement, columns = sqlite.insert(table), columns or table.columns.keys()
         keys = keys or table.primary_key.columns.keys()
@@ -81,26 +81,26 @@ class SqliteDialect:
         return _for_each(str(compiled))
 
     def updater(self, table: sa.Table, key: str, columns: Sequence[str]) -> Writer:
-        """Changes *columns* of rows that are there and locked; *key* is the first value of a row."""
+        """Update *columns* of stored rows, which the caller has locked; the first value of each row is its *key*."""
         changes = ", ".join(f"{name} = ?" for name in columns)
-        write = _for_each(f"UPDATE {table.name} SET {changes} WHERE {key} = ?")  # noqa: S608  (names of ours)
-        return lambda connection, rows: write(connection, [(*values, found) for found, *values in rows])
+        write = _for_each(f"UPDATE {table.name} SET {changes} WHERE {key} = ?")  # noqa: S608  (own names)
+        return lambda connection, rows: write(connection, [(*values, key) for key, *values in rows])
 
     def hour(self, column: sa.Column[float]) -> sa.ColumnElement[int]:
-        """Hours since 1970 of Unix seconds."""
-        return sa.cast(column / _HOUR_SECONDS, sa.Integer)  # which cuts, where PostgreSQL rounds
+        """Hours since 1970 of a time in Unix seconds."""
+        return sa.cast(column / _HOUR_SECONDS, sa.Integer)  # truncates; in PostgreSQL a cast would round
 
-    one_state: Mapping[str, Any] = MappingProxyType({})  # as every transaction does
-    """Execution options of a transaction whose statements all see one state."""
+    one_state: Mapping[str, Any] = MappingProxyType({})  # SQLite needs none: every transaction reads one snapshot
+    """Execution options of a transaction whose statements all read the same snapshot."""
 
     def damage(self, connection: sa.Connection) -> Sequence[str]:
-        """What the database finds wrong with its own storage; empty where it has no such check."""
-        found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-        return [] if found == ["ok"] else [str(line) for line in found]
+        """Problems that the database finds in its own storage; empty if it has no such check."""
+        lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        return [] if lines == ["ok"] else [str(line) for line in lines]
 
 
 class PostgresDialect:
-    """PostgreSQL: many replicas; a statement for each row would cost more than the row."""
+    """PostgreSQL: many replicas write; each writer sends all rows in one statement, to save round trips."""
 
     insert = staticmethod(postgresql.insert)
 
@@ -111,7 +111,7 @@ class PostgresDialect:
         return list(values)
 
     def appender(self, table: sa.Table, columns: Sequence[str]) -> Writer:
-        # A fifth of the CPU of INSERT with its parameters, on either side of the wire. No name is a keyword.
+        # COPY takes a fifth of the CPU of INSERT, in the client and in the server. No name needs quoting.
         return partial(_copy, f"COPY {table.name} ({', '.join(columns)}) FROM STDIN")
 
     def upserter(
@@ -137,27 +137,25 @@ class PostgresDialect:
 
 
 Dialect = SqliteDialect | PostgresDialect
-"""How one database takes many values at once, and what keeps replicas apart."""
-
 DIALECTS: Mapping[str, Dialect] = {"sqlite": SqliteDialect(), "postgresql": PostgresDialect()}
-"""By the name that SQLAlchemy gives the database."""
+"""By SQLAlchemy's name of the dialect."""
 
 
 def _for_each(text: str) -> Writer:
-    """The statement *text*, run with tuples: SQLAlchemy's way from a dictionary costs more than the insert."""
+    """Run *text* with tuples of parameters: converting dictionaries in SQLAlchemy takes longer than the insert."""
 
     def write(connection: sa.Connection, rows: Rows) -> None:
-        if rows:  # an empty list would run once, with nothing bound
+        if rows:  # with an empty list the driver would run the statement once, without parameters
             connection.exec_driver_sql(text, list(rows))
 
     return write
 
 
 def _given(table: sa.Table, columns: Sequence[str]) -> sa.Subquery:
-    """Rows of *columns* in the order of one parameter; an array for each column costs more than twice as much."""
-    row = sa.func.jsonb_array_elements(sa.cast(sa.bindparam("given", type_=sa.Text), postgresql.JSONB))
-    each = row.table_valued(sa.column("value", postgresql.JSONB), name="given_row").c.value
-    values = [sa.cast(each[place].astext, table.c[name].type) for place, name in enumerate(columns)]
+    """Rows of *columns* from one JSON parameter; one array per column would take more than twice as long."""
+    rows = sa.func.jsonb_array_elements(sa.cast(sa.bindparam("given", type_=sa.Text), postgresql.JSONB))
+    row = rows.table_valued(sa.column("value", postgresql.JSONB), name="given_row").c.value
+    values = [sa.cast(row[place].astext, table.c[name].type) for place, name in enumerate(columns)]
     return sa.select(*(value.label(name) for name, value in zip(columns, values, strict=True))).subquery("given")
 
 
@@ -170,7 +168,7 @@ def _as_parameter(statement: Any) -> Writer:
 
 
 def _finite(row: tuple[Any, ...]) -> Sequence[Any]:
-    """*row* for JSON, which knows no infinity but as a word: the start of a version of which no request came yet."""
+    """*row* with infinities as strings, since JSON has none; a version without requests starts at infinity."""
     return row if _INFINITE.isdisjoint(row) else [str(value) if value in _INFINITE else value for value in row]
 
 
@@ -180,7 +178,7 @@ _INFINITE = frozenset({math.inf, -math.inf})
 def _copy(copy: str, connection: sa.Connection, rows: Rows) -> None:
     if not rows:
         return
-    import psycopg  # noqa: PLC0415  (an extra, there where PostgreSQL is)
+    import psycopg  # noqa: PLC0415  (an optional dependency)
 
     driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
     try:
@@ -189,7 +187,7 @@ def _copy(copy: str, connection: sa.Connection, rows: Rows) -> None:
                 pipe.write_row(row)
     except psycopg.errors.UniqueViolation as error:
         raise RaceLost from error
-    except psycopg.Error as error:  # SQLAlchemy knows nothing of COPY, so raise what it would raise
+    except psycopg.Error as error:  # SQLAlchemy does not see the COPY, so raise the error that it would raise
         if driver.closed:
             connection.invalidate(error)
         raise DBAPIError.instance(copy, None, error, psycopg.Error, connection_invalidated=driver.closed) from error

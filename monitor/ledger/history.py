@@ -1,4 +1,4 @@
-"""Requests with what was known of them before the model answered: what difficulty is learnt from and probes chosen."""
+"""Reads labelled requests and their features, from which difficulty is learnt and probes are chosen."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _ROWS_PER_FETCH = 5_000
 
 
 class HistoryReader(Transactions):
-    """Reads what teaches difficulty."""
+    """Reads labelled history, and the results of probes."""
 
     def history(self, *, exclude: Collection[str] = (), limit: int | None = None) -> Iterator[LabelledRequest]:
         """
-        Labelled requests that may teach difficulty: versions in order of first appearance, each in trace order.
+        Labelled requests to learn difficulty from: versions in order of first appearance, each in trace order.
 
         Args:
             exclude: Model versions under comparison, left out in every service and environment.
-            limit: At most so many requests of each version, the latest; None for all.
+            limit: Most requests of each version, the latest ones; None for all.
         """
         version = model_version.c
-        teachers = sa.select(version.id, version.model_version).where(_is_none_of(exclude))
+        select = sa.select(version.id, version.model_version).where(_is_none_of(exclude))
         with self._reading() as connection:
-            versions = connection.execute(teachers.order_by(version.first_started_at, version.id)).all()
+            versions = connection.execute(select.order_by(version.first_started_at, version.id)).all()
         for version_id, name in versions:
             with self._reading() as connection:
                 yield from _labelled(connection, version_id, name, limit=limit)
@@ -44,9 +44,9 @@ class HistoryReader(Transactions):
         The latest labelled requests of a model version in all services and environments, in trace order.
 
         Args:
-            version: Any model version, one under comparison too.
-            matured_before: Only requests that started before, Unix seconds: labels of younger ones are a biased sample.
-            limit: At most so many.
+            version: Any model version, including one under comparison.
+            matured_before: Only requests that started before this, Unix seconds: labels of younger ones are biased.
+            limit: Most requests to return.
         """
         ids = sa.select(model_version.c.id).where(model_version.c.model_version == version)
         labels: list[LabelledRequest] = []
@@ -56,23 +56,23 @@ class HistoryReader(Transactions):
         return sorted(labels, key=lambda label: label.started_at)[-limit:]
 
     def history_labels(self, *, exclude: Collection[str] = ()) -> int:
-        """How many labelled requests `history` would give."""
+        """Number of labelled requests that `history` returns without a limit."""
         with self._reading() as connection:
             total = connection.scalar(sa.select(sa.func.sum(model_version.c.labelled)).where(_is_none_of(exclude)))
-        return int(min(max(total or 0, 0), 10**15))  # an odd row makes it infinite
+        return int(min(max(total or 0, 0), 10**15))  # a corrupt row can make the sum infinite
 
-    def asked(self) -> Iterator[tuple[RequestFeatures, int]]:
-        """Every request that names itself, by capability and name, and how often all environments asked it."""
+    def items(self) -> Iterator[tuple[RequestFeatures, int]]:
+        """Every item by capability and name, with the number of its requests in all environments."""
         columns = request.c
-        # One description stands for all that a request was given.
-        described = (sa.func.max(columns[name]).label(name) for name in ("tool_set", "prompt_family", "attributes"))
+        # If an item was described in several ways, any one of them will do.
+        features = (sa.func.max(columns[name]).label(name) for name in ("tool_set", "prompt_family", "attributes"))
         key = (columns.capability, columns.item)
-        asked = sa.select(*key, *described, sa.func.count().label("times")).where(columns.item.is_not(None))
-        for row in self._rows(asked.group_by(*key).order_by(*key)):
+        items = sa.select(*key, *features, sa.func.count().label("times")).where(columns.item.is_not(None))
+        for row in self._rows(items.group_by(*key).order_by(*key)):
             yield features_of(row), row.times
 
     def probe_results(self) -> Iterator[ProbeResult]:
-        """How versions did on what `reference` and `probes` environments asked: by probe, earliest version first."""
+        """Results of each version on each item of the environments `reference` and `probes`, earliest version first."""
         columns, version = request.c, model_version.c
         first = sa.func.min(columns.started_at).label("first_started_at")
         results = (
@@ -89,10 +89,10 @@ class HistoryReader(Transactions):
 
     def frontier_solved(self) -> Mapping[tuple[str, str, str], float]:
         """
-        When each version last passed a probe of the frontier that had failed until then and that no version had passed.
+        When each version last solved a probe of the frontier, by service, version and capability; Unix seconds.
 
-        By service, model version and capability class; Unix seconds of the verdict, or of the run without one. Runs of
-        `reference` count as earlier passes and failures.
+        A version solves a probe if it is the first to pass it after runs that failed, runs of `reference` included. The
+        time is that of the label if it has one, else that of the run.
         """
         columns, version = request.c, model_version.c
         passed_at, failed_at = (
@@ -129,7 +129,7 @@ def _is_none_of(names: Collection[str]) -> sa.ColumnElement[bool]:
 def _labelled(
     connection: sa.Connection, version_id: int, version: str, *, limit: int | None, matured_before: float = math.inf
 ) -> Iterator[LabelledRequest]:
-    """The latest labelled requests of one version, *limit* at most, in trace order."""
+    """The latest labelled requests of one version, at most *limit*, in trace order."""
     latest = (
         sa.select(request.c.started_at, request.c.trace_id, request.c.success, *FEATURE_COLUMNS)
         .where(request.c.model_version_id == version_id)

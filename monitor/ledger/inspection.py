@@ -1,4 +1,4 @@
-"""Reads facts of a ledger without changing anything in it, not even its schema."""
+"""Inspects a ledger without changing it, not even its schema."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MAY_INSERT = sa.text(
 
 
 class SchemaVersion(NamedTuple):
-    """Revision of the tables that a ledger has (None: it has none), and the one that this Cliffwatch works with."""
+    """Revision of a ledger's tables (None: it has no tables yet), and the revision that this Cliffwatch needs."""
 
     found: str | None
     wanted: str | None
@@ -43,13 +43,13 @@ class SchemaVersion(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class LabelFlow:
     """
-    How labels come to requests that were served; reference history is left out.
+    How many labels requests get, from whom and how late; reference history is left out.
 
     Attributes:
         requests: Requests counted.
-        labelled: Those with an outcome.
-        sources: Labels of the last weeks, or some of them, by who gave them.
-        delays: When labels have come, by service; of the services that served last.
+        labelled: Requests with an outcome.
+        sources: A sample of the labels of the last weeks, by source.
+        delays: Delays of labels by service, for the services with the latest traffic.
         without_trace: Outcomes whose trace never came.
     """
 
@@ -61,19 +61,19 @@ class LabelFlow:
 
 
 NO_LABELS = LabelFlow()
-"""Of a ledger that is not there yet."""
+"""For a ledger that does not exist yet."""
 
 
 class TierCoverage(NamedTuple):
     """
-    How many requests of one service have a tier, by what gives it; reference history and probes are left out.
+    How many requests of one service have learnt and declared tiers; reference history and probes are left out.
 
     Attributes:
-        known: Requests that the calibration which tagged them knows.
+        known: Requests that their calibration knows.
         declared: Requests with a declared tier.
-        both: Those that have a learnt tier too.
-        agreeing: Those whose declared and learnt tiers are both hard or both easier.
-        labels: Requests with an outcome by capability class.
+        both: Requests with a declared and a learnt tier.
+        agreeing: Requests whose declared and learnt tiers are both hard, or both not.
+        labels: Requests with an outcome, by capability.
     """
 
     service: str
@@ -88,16 +88,16 @@ class TierCoverage(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class LedgerFacts:
     """
-    A ledger that answers.
+    State of a ledger that can be reached.
 
     Attributes:
-        schema: Its tables.
-        write_problem: Why it cannot be written; empty where it can.
-        free_bytes: Room on the disk of a SQLite file, or None.
-        clock_skew_seconds: How far the database's clock is before ours, or None for a file.
-        next_offsets: What it holds of each partition; empty where its schema is not current.
-        labels: How labels come, or None where its schema is not current.
-        tiers: What gives the requests of each service a tier; empty where its schema is not current.
+        schema: Revision of its tables.
+        write_problem: Why it cannot be written; empty if it can.
+        free_bytes: Free space on the disk of a SQLite file; None for PostgreSQL.
+        clock_skew_seconds: How far the database's clock is ahead of ours; None for a SQLite file.
+        next_offsets: Next offset of each partition; None if the schema is not current.
+        labels: Number and delay of labels; None if the schema is not current.
+        tiers: Requests with tiers by service; empty if the schema is not current.
     """
 
     schema: SchemaVersion
@@ -123,11 +123,11 @@ def schema_version(url: str) -> SchemaVersion:
 
 def inspect_ledger(url: str, clock: Clock) -> LedgerFacts:
     """
-    What is to be known of the ledger at *url*, which is there.
+    Inspect the ledger at *url*, which must exist.
 
     Args:
         url: SQLAlchemy URL.
-        clock: What the database's clock is compared with.
+        clock: Compared with the database's clock.
 
     Raises:
         ConfigInvalid: *url* cannot be used.
@@ -178,12 +178,12 @@ def _by_service(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
 
 
 def _label_flow(connection: sa.Connection, *, now: float) -> LabelFlow:
-    version, served = model_version.c, model_version.c.environment != REFERENCE_ENVIRONMENT
-    totals = sa.select(sa.func.sum(version.requests), sa.func.sum(version.labelled)).where(served)
+    version, is_served = model_version.c, model_version.c.environment != REFERENCE_ENVIRONMENT
+    totals = sa.select(sa.func.sum(version.requests), sa.func.sum(version.labelled)).where(is_served)
     requests, labelled = (int(total or 0) for total in connection.execute(totals).one())
     live = (
         sa.select(version.service, version.environment)
-        .where(served, version.environment != PROBES_ENVIRONMENT)
+        .where(is_served, version.environment != PROBES_ENVIRONMENT)
         .group_by(version.service, version.environment)
         .order_by(sa.func.max(version.last_started_at).desc())
         .limit(_MOST_SERVICES)
@@ -212,7 +212,7 @@ def _clock_skew_seconds(connection: sa.Connection, clock: Clock) -> float | None
 
 def _write_problem(engine: sa.Engine) -> str:
     try:
-        with engine.connect() as connection, connection.begin() as transaction:  # IMMEDIATE on SQLite: needs the right
+        with engine.connect() as connection, connection.begin() as transaction:  # BEGIN IMMEDIATE needs write access
             if engine.dialect.name == "postgresql" and not connection.scalar(_MAY_INSERT):
                 return "the user may not insert into its tables"
             transaction.rollback()

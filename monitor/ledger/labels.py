@@ -1,4 +1,4 @@
-"""Which label values the ledger admits: bounded in number, so that hostile names cannot blow up the metrics."""
+"""Admits label values up to a cap, so that hostile names cannot create metric series without limit."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from monitor.rollout.tracker import VersionKey
 from monitor.trace.horizon import LENGTHS, Horizon
 
 DialectInsert = Callable[[sa.Table], Any]
-"""The `insert` of SQLite's or PostgreSQL's dialect: alike, but without a common type in SQLAlchemy."""
+"""The `insert` of SQLite's or PostgreSQL's dialect, which have no common type in SQLAlchemy."""
 
 OTHER = "other"
-"""What a label value over a cap counts as."""
+"""Replaces a label value that is over a cap."""
 
 OTHERS: VersionKey = (OTHER, OTHER, OTHER)
-"""The version that requests of services over the cap are counted for."""
+"""Replaces the version if its service is over the cap."""
 
 PENDING_SPANS = "pending_spans"
 CAPS = ("service", "model_version", "capability", "failure_class", "series", PENDING_SPANS)
-"""What a service may be over."""
+"""The caps, as values of the label `label` of the dropped series."""
 
 _TIERS = len(Tier)
 _HISTOGRAMS = (len(DURATION_BUCKETS_SECONDS) + 3) + (len(STEP_BUCKETS) + 3)  # each with +Inf, count and sum
@@ -59,26 +59,26 @@ _LOCK = {"label": "", "scope": "", "value": ""}
 
 def has_room(taken: Mapping[str, int], pair: str, more: int, settings: LedgerSettings) -> bool:
     """
-    Whether a service may make *more* series, so that no other is starved.
+    Whether a service may create *more* series, without starving other services.
 
-    Room for the first versions of a service and environment is set aside when it comes, so services without end take
-    no place from those that are there. Of the rest, a few more versions are its own; beyond them all services share
-    half of the budget, so versions without end leave room for services that come later.
+    Each service and environment reserves series for its first versions when it appears, so that a flood of services
+    cannot take them. A few more versions are within its own share; beyond that, all services together may use half of
+    the budget, so that a flood of versions leaves room for services that come later.
 
     Args:
-        taken: Series by service and environment.
-        pair: The service and environment that asks.
-        more: Series.
-        settings: How many there may be in all.
+        taken: Number of series by service and environment.
+        pair: The service and environment that needs them.
+        more: Number of series needed.
+        settings: Gives the most series in all.
     """
     set_aside, own = _VERSIONS_SET_ASIDE * SERIES_OF_VERSION, _OWN_VERSIONS * SERIES_OF_VERSION
     after = taken.get(pair, 0) + more
     if pair in taken and after <= set_aside:
         return sum(taken.values()) + more <= settings.max_series
-    claimed = sum(max(series, set_aside) for service, series in taken.items() if service != pair)
+    reserved = sum(max(series, set_aside) for service, series in taken.items() if service != pair)
     shared = more + sum(max(0, series - own) for series in taken.values())
     has_share = after <= own or shared <= settings.max_series // 2
-    return has_share and claimed + max(after, set_aside) <= settings.max_series
+    return has_share and reserved + max(after, set_aside) <= settings.max_series
 
 
 def _pair(scope: str) -> str:
@@ -89,12 +89,12 @@ def _pair(scope: str) -> str:
 @dataclass(frozen=True, slots=True)
 class PlacedName:
     """
-    A name with a place on `/metrics`.
+    A label value that has series on `/metrics`.
 
     Attributes:
-        kind: `model_version`, or `capability` or `failure_class` of one.
-        name: Service, environment, version and the class, with spaces between them.
-        series: Most series that it may make.
+        kind: `model_version`, or `capability` or `failure_class` of a version.
+        name: Service, environment, version and the class, separated by spaces.
+        series: Most series that it may create.
         last_started_at: Start of the last request of a version, Unix seconds; None for classes.
     """
 
@@ -107,18 +107,18 @@ class PlacedName:
 @dataclass(slots=True)
 class Admitted:
     """
-    What the ledger has admitted, as far as this process knows.
+    Cache of the label values that the ledger has admitted.
 
     Attributes:
         values: Values by label and scope.
-        series: Series that they may make, by service and environment; `other` needs no admission.
+        series: Series that they may create, by service and environment; those of `other` always count.
     """
 
     values: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     series: Counter[str] = field(default_factory=lambda: Counter({OTHER: SERIES_OF_VERSION}))
 
     def add(self, label: str, scope: str, value: str) -> None:
-        """Take *value*, with the service that it is of, or the class that it makes one of the service's."""
+        """Add *value*; a version also adds its service, and a class of a version is also a class of the service."""
         self.values.setdefault((label, scope), set()).add(value)
         if label in SERIES_OF:
             self.series[_pair(scope)] += SERIES_OF[label]
@@ -131,15 +131,15 @@ class Admission:
     """
     Decides, inside one transaction, under which label values a request is counted.
 
-    What was admitted stays until it was not used for long (see `retention`). A name that is new makes the
-    transaction wait for others that admit names, and see what they admitted: the caps hold for all replicas together.
+    Admitted values stay until they are unused for long (see `retention`). Before it admits a new value, a transaction
+    takes a lock and reads what other replicas admitted, so that the caps hold for all replicas together.
 
     Attributes:
-        connection: Of the transaction.
-        insert: The dialect's `insert`, which knows `on_conflict_do_update`.
-        settings: How many values each label may have, and how many series all of them may make.
-        admitted: What is remembered between transactions; nothing after a rollback took back what was admitted.
-        dropped: How often a name was refused, by the cap that it was over.
+        connection: Connection of the transaction.
+        insert: The dialect's `insert`, which supports `on_conflict_do_update`.
+        settings: Caps on the values of each label and on the series of all.
+        admitted: Cache between transactions; the caller empties it after a rollback.
+        dropped: How often a value was refused, by the cap that it was over.
     """
 
     connection: sa.Connection
@@ -150,7 +150,7 @@ class Admission:
     _is_fresh: bool = False
 
     def version(self, service: str, environment: str, model_version: str) -> VersionKey:
-        """The version that a request is counted for: its own, `other` of its service, or `other` of all."""
+        """The version that a request counts for: its own, `other` of its service, or `other` of all services."""
         pair, cap = f"{service} {environment}", self.settings.max_model_versions
         if self._is_dropped("service", "", pair, cap=self.settings.max_services):
             return OTHERS
@@ -159,27 +159,27 @@ class Admission:
         return OTHERS if self._refusal("model_version", pair, OTHER, cap=cap + 1) else (service, environment, OTHER)
 
     def capability(self, version: VersionKey, name: str) -> str:
-        """The capability that a request of *version* is counted for."""
+        """The capability that a request of *version* counts for."""
         return self._class_of(version, "capability", name, cap=self.settings.max_capabilities)
 
     def failure_class(self, version: VersionKey, name: str) -> str:
-        """The failure class that a failure of *version* is counted for."""
+        """The failure class that a failure of *version* counts for."""
         return self._class_of(version, "failure_class", name, cap=self.settings.max_failure_classes)
 
     def _class_of(self, version: VersionKey, label: str, name: str, *, cap: int) -> str:
         if name == OTHER or version == OTHERS:
-            return OTHER  # paid for with the version
+            return OTHER  # its series are part of `SERIES_OF_VERSION`
         of_service, of_version = (label, version[0]), (f"version_{label}", " ".join(version))
         return OTHER if any(self._is_dropped(*of, name, cap=cap) for of in (of_service, of_version)) else name
 
     def _is_dropped(self, label: str, scope: str, value: str, *, cap: int) -> bool:
-        over = self._refusal(label, scope, value, cap=cap)
-        if over:
-            self.dropped[over] += 1
-        return bool(over)
+        exceeded = self._refusal(label, scope, value, cap=cap)
+        if exceeded:
+            self.dropped[exceeded] += 1
+        return bool(exceeded)
 
     def _refusal(self, label: str, scope: str, value: str, *, cap: int) -> str:
-        """The cap that *value* is over; empty where it is admitted, before or now."""
+        """Admit *value* if it fits; returns the cap that it exceeds, or an empty string."""
         admitted, more = self.admitted.values.get((label, scope), ()), SERIES_OF.get(label, 0)
         if value in admitted:
             return ""
@@ -190,13 +190,13 @@ class Admission:
         if not self._is_fresh:
             self._refresh()
             return self._refusal(label, scope, value, cap=cap)
-        if label in SERIES_OF:  # which say what the others are
+        if label in SERIES_OF:  # the other labels can be derived from these, see `Admitted.add`
             self.connection.execute(self.insert(label_value), {"label": label, "scope": scope, "value": value})
         self.admitted.add(label, scope, value)
         return ""
 
     def _refresh(self) -> None:
-        """Wait for whoever admits names now, then learn what was admitted since this process last looked."""
+        """Lock out other replicas that admit values, then read what they have admitted."""
         row = self.insert(label_value).values(_LOCK)
         lock = row.on_conflict_do_update(index_elements=list(_LOCK), set_={"value": row.excluded.value})
         self.connection.execute(lock)

@@ -1,4 +1,4 @@
-"""Leases: rights that one thread of one replica holds at a time."""
+"""Leases: locks that one thread of one replica holds at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOCK_NUMBERS = {Lease.REVIEW: 7_306_918_452_114, Lease.CALIBRATION: 7_306_918_4
 
 
 def leases_of(engine: sa.Engine) -> _InProcess | _AdvisoryLocks:
-    """Among the threads of this process on SQLite, which has one replica only; among all replicas on PostgreSQL."""
+    """Leases between the threads of this process on SQLite, which has one replica; between replicas on PostgreSQL."""
     return _InProcess() if engine.dialect.name == "sqlite" else _AdvisoryLocks(engine)
 
 
@@ -32,7 +32,7 @@ class _InProcess:
 
     @contextmanager
     def hold(self, lease: Lease, *, wait_seconds: float) -> Iterator[bool]:
-        """Whether *lease* could be had within *wait_seconds*; it is held until the context ends."""
+        """Try to acquire *lease* within *wait_seconds*; the context's value says whether it is held."""
         is_ours = self._locks[lease].acquire(timeout=wait_seconds)
         try:
             yield is_ours
@@ -41,15 +41,15 @@ class _InProcess:
                 self._locks[lease].release()
 
     def verify(self, connection: sa.Connection) -> None:
-        """A lock of this process is never lost."""
+        """Do nothing: a lock in this process is never lost."""
 
 
 class _AdvisoryLocks:
     """
-    Bound to a connection of their own, so that a replica that dies releases them.
+    PostgreSQL advisory locks, each on a connection of its own, so that a replica that dies releases them.
 
-    One that hangs does not die: the connection shows every two seconds that its process still runs, and the server ends
-    it when it has not for ten. A holder that was cut off finds out before its next write.
+    Against a replica that hangs, a heartbeat every two seconds keeps the connection alive, and the server closes it
+    after ten seconds without one. A holder that lost its connection notices before its next write, see `verify`.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -79,7 +79,7 @@ class _AdvisoryLocks:
         Check, in a transaction that is about to write, that this thread still holds its leases.
 
         Raises:
-            LedgerUnavailable: it does not; another replica may hold them.
+            LedgerUnavailable: it lost one; another replica may hold it.
         """
         for session in getattr(self._held, "sessions", ()):
             if not connection.scalar(_IS_ALIVE, session):
@@ -87,7 +87,7 @@ class _AdvisoryLocks:
 
 
 def _session_of(connection: sa.Connection) -> dict[str, Any]:
-    """The server process of *connection* and its start, which together never come again; shown to be alive from now."""
+    """Process ID and start of the server process of *connection*, which identify it; also sets its idle timeout."""
     session = connection.execute(_OWN_SESSION).one()
     connection.execute(sa.select(sa.func.set_config("idle_session_timeout", f"{_SILENCE_SECONDS}s", False)))
     connection.commit()
@@ -100,7 +100,7 @@ _IS_ALIVE = sa.text("SELECT 1 FROM pg_stat_activity WHERE pid = :pid AND backend
 
 @contextmanager
 def _heartbeat(connection: sa.Connection) -> Iterator[None]:
-    """Show on *connection*, which has no other user meanwhile, that this process still runs."""
+    """Run a query on *connection* every two seconds; nobody else may use it meanwhile."""
     is_over = Event()
 
     def beat() -> None:
@@ -108,7 +108,7 @@ def _heartbeat(connection: sa.Connection) -> Iterator[None]:
             try:
                 connection.execute(sa.select(1))
                 connection.commit()
-            except DBAPIError:  # lost; `verify` finds out
+            except DBAPIError:  # the connection is lost; `verify` will notice
                 return
 
     thread = Thread(target=beat, name="review-heartbeat", daemon=True)
@@ -121,7 +121,7 @@ def _heartbeat(connection: sa.Connection) -> Iterator[None]:
 
 
 def _unlock(connection: sa.Connection, number: int) -> None:
-    """Release the lock; one that was lost with its connection is released already."""
+    """Release the lock; if the connection is lost, the server has released it already."""
     try:
         connection.execute(sa.select(sa.func.pg_advisory_unlock(number)))
         connection.execute(sa.select(sa.func.set_config("idle_session_timeout", "0", False)))
@@ -138,12 +138,12 @@ def _try_lock(connection: sa.Connection, number: int) -> bool:
 
 def _lock(connection: sa.Connection, number: int, wait_seconds: float) -> bool:
     within = f"{round(wait_seconds * 1_000)}ms"
-    connection.execute(sa.select(sa.func.set_config("lock_timeout", within, True)))  # for this transaction
+    connection.execute(sa.select(sa.func.set_config("lock_timeout", within, True)))  # for this transaction only
     try:
         connection.execute(sa.select(sa.func.pg_advisory_lock(number)))
     except OperationalError as error:
         connection.rollback()
-        if getattr(error.orig, "sqlstate", None) == "55P03":  # lock_not_available: the time is over
+        if getattr(error.orig, "sqlstate", None) == "55P03":  # lock_not_available: timed out
             return False
         raise
     connection.commit()

@@ -1,4 +1,4 @@
-"""Values that cross the boundary of the ledger."""
+"""Types that the ledger takes and returns."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class TaggedTrace(Struct, frozen=True, gc=False):
     A trace on its way into the ledger.
 
     Attributes:
-        features: What tagged it.
-        outcomes: Every verdict that it carries itself.
-        is_over_budget: It used more than it was allowed.
-        budget: What it was allowed.
+        features: The features that its tag is based on.
+        outcomes: The outcomes that it carries or implies.
+        is_over_budget: Whether it used more than its budget.
+        budget: Most steps, tokens and so on that it may use.
         declared_tier: The tier that its sender, or a rule of the config, gives it.
-        cluster: Hash of what it shares with requests like it: its conversation, else its user, else its item.
-            A negative number stands for this one request.
+        cluster: Hash of the conversation, user or item that it shares with other requests.
+            A negative number marks a cluster of one request.
     """
 
     trace: Trace
@@ -47,9 +47,12 @@ class TaggedTrace(Struct, frozen=True, gc=False):
 @dataclass(frozen=True, slots=True)
 class PendingSpans:
     """
-    Spans of a trace that is complete, or pending for longer than the settings allow.
+    Pending spans of one trace.
 
-    The first and the last of them came at a time in Unix seconds; *counted* are the heads of runs counted before.
+    Attributes:
+        first_received_at: Arrival of its first span, Unix seconds.
+        last_received_at: Arrival of its last span, Unix seconds.
+        counted: Span IDs of the heads of its runs that were counted before.
     """
 
     trace_id: TraceId
@@ -62,11 +65,11 @@ class PendingSpans:
 @dataclass(frozen=True, slots=True)
 class Assembled:
     """
-    What became of the pending spans of a trace.
+    The result of assembling the pending spans of a trace.
 
     Attributes:
-        span_count: How many there were; with another number in the ledger by now, they stay pending.
-        tagged: The agent runs of the trace; none where the spans are not an agent's work.
+        span_count: Number of spans assembled; if the ledger has another number by now, they stay pending.
+        tagged: The agent runs of the trace; none if it is not the work of an agent.
     """
 
     trace_id: TraceId
@@ -77,11 +80,11 @@ class Assembled:
 @dataclass(frozen=True, slots=True)
 class OffsetCommit:
     """
-    The step of one partition, written in the batch's transaction.
+    The new offset of one partition, committed in the batch's transaction.
 
     Attributes:
         partition: Topic and partition.
-        expected_offset: What this owner last read from or wrote to the ledger; None where the ledger had no row.
+        expected_offset: The offset that this owner last read from or wrote to the ledger; None if it had none.
         next_offset: Last handled offset + 1.
     """
 
@@ -97,16 +100,16 @@ class Batch:
 
     Attributes:
         events: Traces and outcomes in the order of their records, so that counts do not depend on where a batch ends.
-        dead_letters: Records that say nothing.
-        offsets: The step of every partition that has records here.
+        dead_letters: Records that cannot be decoded.
+        offsets: The new offset of every partition that has records in the batch.
         records: Records read per partition, dead letters included.
         received_at: Unix seconds.
-        assembled: Traces whose pending spans are put together here.
-        ignored: What was left aside in records that were read.
-        postponed: Traces that are complete and still wait, and until when, Unix seconds.
-        forget_before: Spans of counted traces expire when the last of them came before, Unix seconds.
-        early_spans: Spans that are put together early, since their service held more than its share.
-        spans: Spans that from now on are pending, until their trace is complete.
+        assembled: Traces that were assembled from pending spans.
+        ignored: How many parts of records were ignored, by reason.
+        postponed: Traces that cannot be assembled yet, with the time until which they wait, Unix seconds.
+        forget_before: Counted traces whose last span came before this time (Unix seconds) expire.
+        early_spans: Spans that were assembled early, since too many were pending.
+        spans: New spans, pending until their trace is complete.
     """
 
     events: Sequence[TaggedTrace | OutcomeEvent] = ()
@@ -125,14 +128,14 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """
-    What a batch did to the ledger.
+    The result of recording a batch.
 
     Attributes:
         counted: Traces counted.
-        duplicates: Traces that it had already.
+        duplicates: Traces that the ledger had already.
         labelled: Traces that got their first label.
-        closed: Assembled traces whose spans are no longer pending, agent runs or not; the others stay as they are.
-        failed_traces: Trace id of the latest failure in each counter of failures that the batch moved.
+        closed: Assembled traces whose spans are no longer pending, agent runs or not.
+        failed_traces: ID of the latest failed trace for each counter of failures that the batch incremented.
     """
 
     counted: int = 0
@@ -154,14 +157,14 @@ FailureCounts = Mapping[Signature, int]
 
 
 CEILING = 2**62
-"""Where a counter stays: one more batch could overflow 64 bits, and stop the service for good."""
+"""Largest value of a counter: an overflow of 64 bits would make every later batch fail."""
 
 WHOLE = "whole"
-"""Detail of the part of a sum that is in whole seconds or dollars; what is left over is in the sum's own unit."""
+"""Detail of the part of a sum in whole seconds or dollars; the remainder is in microseconds or nanodollars."""
 
 
 class CounterName(StrEnum):
-    """Counters that the ledger keeps; each is a whole number of its unit, so that sums do not depend on their order."""
+    """Counters in the ledger. Each is an integer number of its unit, so that sums do not depend on their order."""
 
     REQUESTS = "requests"
     OUTCOMES = "outcomes"  # detail: success | failure
@@ -179,18 +182,18 @@ class CounterName(StrEnum):
     DUPLICATES = "duplicates"
     UNKNOWN_FIELDS = "unknown_fields"
     HORIZON = "horizon"  # detail: unit, length, outcome; a request moves when its outcome changes
-    HORIZON_BUDGETS = "horizon_budgets"  # detail: unit, length that the budget lies in
+    HORIZON_BUDGETS = "horizon_budgets"  # detail: unit, length class of the budget
     SPANS = "spans"  # detail: received | joined | non_agent | duplicate | late
-    IGNORED = "ignored"  # detail: what was left aside
+    IGNORED = "ignored"  # detail: reason
     RECORDS = "records"  # detail: topic/partition
     DEAD_LETTERS = "dead_letters"  # detail: reason
-    VERSIONS_UNRESOLVED = "versions_unresolved"  # model_version: that was asked for; detail: outcome
-    SERIES_DROPPED = "series_dropped"  # detail: label
+    VERSIONS_UNRESOLVED = "versions_unresolved"  # model_version: the requested model; detail: outcome
+    SERIES_DROPPED = "series_dropped"  # detail: the cap
 
 
 @dataclass(frozen=True, slots=True)
 class CounterKey:
-    """Labels of one counter; those that a counter does not have are empty."""
+    """Name and labels of one counter; labels that it does not have are empty."""
 
     name: CounterName
     service: str = ""
@@ -204,12 +207,12 @@ class CounterKey:
 @dataclass(frozen=True, slots=True)
 class RolloutRecord:
     """
-    A rollout with what was said of it.
+    A rollout with its verdicts.
 
     Attributes:
-        verdict: The latest, None before the first look.
-        changes: When the verdict changed (Unix seconds) and to which state, oldest first.
-        floors: What the candidate is held to, as it was agreed on when the rollout started.
+        verdict: The latest verdict; None before the first look.
+        changes: Times at which the verdict changed (Unix seconds) with the new state, oldest first.
+        floors: Floors that the candidate must reach, as configured when the rollout started.
     """
 
     rollout: Rollout
@@ -224,26 +227,26 @@ class RolloutRecord:
 
     @property
     def is_decided_side_by_side(self) -> bool:
-        """Whether requests of the same hours are enough: then no days before stand in for the baseline."""
+        """Whether concurrent traffic has decided it, so that earlier traffic of the baseline is not needed."""
         last = self.verdict
         return last is not None and last.state is not VerdictState.WAITING and last.comparison is Comparison.CONCURRENT
 
     @property
     def new_failures(self) -> Mapping[Signature, NewFailure]:
-        """What became of signatures that this rollout or an earlier one brought."""
+        """State of the failure signatures that appeared in this rollout or an earlier one."""
         return {} if self.verdict is None or self.verdict.on_call is None else self.verdict.on_call.states
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRecord:
     """
-    A frozen calibration that the ledger keeps.
+    A frozen calibration in the ledger.
 
     Attributes:
         frozen_at: Unix seconds.
-        promoted_at: When it was last put in force, Unix seconds; None where it never was.
-        history_labels: Labelled requests that the history held when it was frozen or last put in force; growth since
-            then calls for a new one.
+        promoted_at: When it was last put in force, Unix seconds; None if never.
+        history_labels: Labelled requests in the history when it was frozen or last put in force; growth since then
+            makes a new calibration due.
     """
 
     calibration_id: str
@@ -257,20 +260,20 @@ class CalibrationRecord:
 
 
 def record_in_force(records: Sequence[CalibrationRecord]) -> CalibrationRecord | None:
-    """Of all *records* of a ledger, in its order, the one that is in force; None where there is none."""
+    """The calibration in force among all *records* of a ledger, in their order; None if there is none."""
     return records[-1] if records and records[-1].is_promoted else None
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
     """
-    How one version did on one probe.
+    Runs of one probe by one model version.
 
     Attributes:
-        first_started_at: Start of its first run, Unix seconds.
-        runs: Times that the probe was asked.
-        labelled: Those with an outcome.
-        failures: Those whose outcome is a failure.
+        first_started_at: Start of the first run, Unix seconds.
+        runs: Number of runs.
+        labelled: Runs with an outcome.
+        failures: Runs that failed.
     """
 
     item: str
@@ -283,25 +286,25 @@ class ProbeResult:
 
 
 class Lease(StrEnum):
-    """A right that one thread of one replica holds at a time."""
+    """A lock that one thread of one replica holds at a time."""
 
     REVIEW = "review"
     CALIBRATION = "calibration"
 
 
 class PruneSubject(StrEnum):
-    """What the ledger deletes after a time."""
+    """Kinds of rows that the ledger deletes after their retention."""
 
     REQUESTS = "requests"
-    EVIDENCE = "evidence"  # cells, and the labelled requests that are kept for calibrations
-    NAMES = "names"  # versions that are not used any more, with their counters
-    OUTCOMES = "outcomes"  # whose trace never came
+    EVIDENCE = "evidence"  # cells, and the sample of labelled requests for calibrations
+    NAMES = "names"  # versions that are no longer used, with their counters
+    OUTCOMES = "outcomes"  # outcomes whose trace never came
     DEAD_LETTERS = "dead_letters"
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """Rows of one subject that were deleted, or are due to be."""
+    """Number of rows of one subject that were deleted, or are due to be."""
 
     subject: PruneSubject
     rows: int

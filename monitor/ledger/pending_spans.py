@@ -90,7 +90,7 @@ class PendingSpanRows:
             return 0
         received = _by_trace(spans)
         self._touch(connection, [_trace_row(of_trace, received_at) for of_trace in received.values()])
-        stored = self._stored_span_ids(connection, received)
+        stored = self._stored_ids(connection, received)
         new = {trace_id: list(of_trace.values()) for trace_id, of_trace in received.items()}
         for trace_id, span_ids in stored.items():
             new[trace_id] = [span for span in new[trace_id] if span.span_id not in span_ids]
@@ -100,9 +100,7 @@ class PendingSpanRows:
         self._pack(connection, [(trace_id, of_trace) for trace_id, of_trace in {**new, **replaced}.items() if of_trace])
         return len(spans) - sum(map(len, new.values()))
 
-    def _stored_span_ids(
-        self, connection: sa.Connection, trace_ids: Iterable[str]
-    ) -> Mapping[TraceId, AbstractSet[str]]:
+    def _stored_ids(self, connection: sa.Connection, trace_ids: Iterable[str]) -> Mapping[TraceId, AbstractSet[str]]:
         """Span IDs that the ledger has of each trace; traces without any are left out."""
         stored: defaultdict[TraceId, set[str]] = defaultdict(set)
         rows = connection.execute(self._rows, self._among(trace_ids))
@@ -233,9 +231,7 @@ class PendingSpanRows:
         read = {trace.trace_id: trace for trace in assembled}
         rows = connection.execute(self._lock_pending, self._among(read)).all()
         unchanged = [row for row in rows if row.span_count == read[row.trace_id].span_count]
-        heads = dict(
-            readable("waiting_trace", unchanged, lambda row: (row[0], _heads(row.counted_heads, read[row.trace_id])))
-        )
+        heads = dict(readable("waiting_trace", unchanged, lambda row: (row[0], _heads(row[3], read[row[0]]))))
         taken = [(trace_id, spans, counted) for trace_id, spans, counted, _ in unchanged if trace_id in heads]
         self._mark_counted(connection, [(trace_id, spans, heads[trace_id]) for trace_id, spans, _ in taken])
         return {trace_id: counted for trace_id, _, counted in taken}

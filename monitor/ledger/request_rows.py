@@ -1,4 +1,4 @@
-"""Rows of requests: what the ledger has of a trace id, what a batch makes of it, and the features that it keeps."""
+"""Reads and writes the rows of `request`: one per trace ID, with its trace, features and label."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ _trace_id = itemgetter(0)
 
 class RequestRows:
     """
-    Reads and writes the rows of a batch's trace ids.
+    Reads and writes the rows of a batch's trace IDs.
 
     Args:
-        dialect: How the database takes many rows.
+        dialect: Builds statements for many rows in the SQL of the database.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -56,12 +56,12 @@ class RequestRows:
         self._versions: dict[int, VersionKey] = {}
 
     def load(self, connection: sa.Connection, trace_ids: Iterable[str], deltas: CounterDeltas) -> dict[str, Slot]:
-        """What the ledger has of each trace id, at first nothing; its rows are locked against other replicas."""
+        """Load the state of each trace ID and lock its row against other replicas; new IDs get an empty slot."""
         ids = list(trace_ids)
         if not ids:
             return defaultdict(Slot)
         rows = connection.execute(self._stored, {"among": self._dialect.values(ids)}).all()
-        self._learn_versions(connection, {row.model_version_id for row in rows} - self._versions.keys() - {None})
+        self._load_versions(connection, {row.model_version_id for row in rows} - self._versions.keys() - {None})
         return defaultdict(Slot, {row.trace_id: self._slot(row, deltas) for row in rows})
 
     def write(
@@ -87,16 +87,16 @@ class RequestRows:
                 joined.append((trace_id, *_trace_values(slot, version_ids)))
             if slot.has_new_outcome:
                 labelled.append((trace_id, *_label_values(slot)))
-        # In the order of ids: one for all replicas, so no deadlock, and neighbours in the index of ids meet.
+        # Sorted by ID: all replicas write in the same order, so they cannot deadlock, and index pages are reused.
         self._append(connection, sorted(new, key=_trace_id))
         self._set_trace(connection, sorted(joined, key=_trace_id))
         self._set_label(connection, sorted(labelled, key=_trace_id))
 
     def forget(self) -> None:
-        """Remember nothing, after a rollback took back what was written."""
+        """Clear the cache after a rollback."""
         self._versions.clear()
 
-    def _learn_versions(self, connection: sa.Connection, ids: Iterable[int]) -> None:
+    def _load_versions(self, connection: sa.Connection, ids: Iterable[int]) -> None:
         if unknown := sorted(ids):
             versions = sa.select(*model_version.c["id", "service", "environment", "model_version"])
             rows = connection.execute(versions.where(model_version.c.id.in_(unknown)))
@@ -122,11 +122,11 @@ class RequestRows:
 
 
 FEATURE_COLUMNS = tuple(request.c[name] for name in RequestFeatures.__struct_fields__)
-"""What `features_of` reads."""
+"""Columns that `features_of` reads."""
 
 
 def features_of(row: Any) -> RequestFeatures:
-    """The features that a row with `FEATURE_COLUMNS` keeps."""
+    """The features stored in a row that has `FEATURE_COLUMNS`."""
     return RequestFeatures(
         capability=row.capability,
         item=row.item,
@@ -141,12 +141,12 @@ _attributes_json = Decoder(dict[str, _Number | str]).decode
 
 
 def _attributes(text: str) -> dict[str, float | str]:
-    """Attributes out of the JSON *text*; none where an older version let a number in of which no mean can be taken."""
+    """Parse attributes from JSON; none if a number is out of bounds, which old releases of Cliffwatch let in."""
     return next(readable("request", [("attributes", text)], lambda row: _attributes_json(row[1])), {})
 
 
 def are_sound(attributes: str) -> bool:
-    """Whether stored *attributes* can be read."""
+    """Whether stored *attributes* are valid."""
     try:
         _attributes_json(attributes)
     except UNREADABLE:
@@ -154,8 +154,8 @@ def are_sound(attributes: str) -> bool:
     return True
 
 
-# Joined with the version, PostgreSQL would show a row that another replica has just filled, but without its version: it
-# reads again only the table that it locks.
+# Without a join to `model_version`: after waiting for a row lock, PostgreSQL reads only the locked table again, so the
+# row could come back filled by another replica, but without its version.
 _STORED = (
     sa.select(
         request.c.trace_id,
@@ -168,7 +168,7 @@ _STORED = (
 
 
 def _trace_values(slot: Slot, version_ids: Mapping[VersionKey, int]) -> tuple[Any, ...]:
-    """`_TRACE_COLUMNS`, which a trace fills; all empty while only an outcome has come."""
+    """Values of `_TRACE_COLUMNS`; all None while only an outcome has arrived."""
     if slot.new_trace is None or slot.delta is None:
         return _NO_TRACE
     features, delta = slot.new_trace.features, slot.delta
@@ -193,19 +193,19 @@ _NO_TRACE = (None,) * len(_TRACE_COLUMNS)
 
 
 def _label_values(slot: Slot) -> tuple[Any, ...]:
-    """`_LABEL_COLUMNS`: the label, and all standing verdicts where it is not the only one or says less than it did."""
+    """Values of `_LABEL_COLUMNS`: the label, and as JSON all standing outcomes unless the label says it all."""
     label, standing = slot.label, slot.standing
     if label is None:
         return (*[None] * 5, _outcomes_json(standing).decode() if standing else None, *[None] * 3)
-    said, chance = slot.said, label.sampling_probability
-    says_all = label.evaluation is None and label.observation is None and chance is None and len(standing) == 1
+    said, probability = slot.said, label.sampling_probability
+    label_says_all = (label.evaluation, label.observation, probability) == (None, None, None) and len(standing) == 1
     return (
         label.success,
         label.failure_class,
         label.source,
         label.score,
         label.labelled_at,
-        None if says_all else _outcomes_json(standing).decode(),
+        None if label_says_all else _outcomes_json(standing).decode(),
         said.words,
         said.looked or None,
         said.audited or None,

@@ -1,4 +1,4 @@
-"""Rollouts, the floors that they are held to, and what was said of them."""
+"""Stores rollouts, their floors, verdicts and evidence."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAMES = ("service", "environment", "baseline", "candidate", "calibration_id")
 
 
 class RolloutStore(Transactions):
-    """Keeps rollouts and verdicts."""
+    """Stores rollouts, floors, verdicts and evidence."""
 
     def rollouts(self) -> Sequence[RolloutRecord]:
         """Every rollout, oldest first, with its latest verdict."""
@@ -35,7 +35,7 @@ class RolloutStore(Transactions):
         with self._reading() as connection:
             rows = connection.execute(sa.select(table).order_by(table.c.started_at, table.c.id)).all()
             changes = connection.execute(numbered).all()
-            seen = _floor_sets(connection)
+            floor_sets = _floor_sets(connection)
 
         def read(row: Any) -> RolloutRecord:
             rollout, judged = _rollout(row), [] if row.verdict is None else [row]
@@ -43,39 +43,39 @@ class RolloutStore(Transactions):
                 rollout=rollout,
                 verdict=next(readable("rollout", judged, lambda row: _VERDICT.validate_json(row.verdict)), None),
                 changes=[(change.at, change.state) for change in changes if change.rollout_id == row.id],
-                floors=floors_in_force(seen, rollout),
+                floors=floors_in_force(floor_sets, rollout),
             )
 
         return list(readable("rollout", rows, read))
 
     def see_floors(self, floors: Sequence[Floor], *, at: float) -> None:
-        """Keep the floors of the config with the time (Unix seconds) from which on they were seen, if they changed."""
+        """Save the floors of the config with the time at which they were first seen (Unix seconds), if they changed."""
         with self._writing() as connection:
-            seen = _floor_sets(connection)
-            if not seen or tuple(seen[-1].floors) != tuple(floors):
+            floor_sets = _floor_sets(connection)
+            if not floor_sets or tuple(floor_sets[-1].floors) != tuple(floors):
                 number = connection.scalar(sa.select(sa.func.coalesce(sa.func.max(floor_set.c.number) + 1, 0)))
                 row = {"number": number, "seen_at": at, "floors": _FLOORS.dump_json(tuple(floors)).decode()}
                 connection.execute(sa.insert(floor_set), row)
 
     def start_rollout(self, rollout: Rollout) -> None:
-        """Keep a new rollout; one that is there already is left as it is."""
+        """Save a new rollout; an existing one stays as it is."""
         with self._writing() as connection:
             self._start(connection, rollout)
 
     def announce_rollout(self, rollout: Rollout) -> bool:
-        """Keep a rollout whose names no request bore yet; False, and nothing kept, where a name is over its cap."""
+        """Save a rollout whose versions may have no requests yet; returns False if one of its names is over a cap."""
         with self._writing() as connection:
-            # Not what the recorder remembers: that belongs to the thread that records.
+            # Not with the recorder's cache, which belongs to the thread that records.
             labels = Admission(connection, self._insert, self._settings, Admitted())
-            wanted = [(rollout.service, rollout.environment, name) for name in (rollout.baseline, rollout.candidate)]
-            if wanted != [labels.version(*version) for version in wanted]:
+            versions = [(rollout.service, rollout.environment, name) for name in (rollout.baseline, rollout.candidate)]
+            if versions != [labels.version(*version) for version in versions]:
                 connection.rollback()
                 return False
             self._start(connection, rollout)
         return True
 
     def begin_rollout_at(self, rollout_id: str, started_at: float) -> None:
-        """From now on, evidence on a rollout begins at *started_at*, Unix seconds."""
+        """Change the time at which the evidence on a rollout begins, Unix seconds."""
         with self._writing() as connection:
             _update(connection, rollout_id, started_at=started_at)
         self._cells.clear()
@@ -84,18 +84,21 @@ class RolloutStore(Transactions):
         """Mark a rollout as ended."""
         with self._writing() as connection:
             _update(connection, rollout_id, ended_at=ended_at, end_reason=reason)
-        self._cells.clear()  # of its arms, too
+        self._cells.clear()  # frees the cells of its arms
 
     def read_rollout_under(self, rollout_id: str, calibration_id: str) -> None:
-        """From now on, read both arms of a rollout under another calibration (its own could not be trusted)."""
+        """Judge a rollout under another calibration from now on."""
         with self._writing() as connection:
             _update(connection, rollout_id, calibration_id=calibration_id)
 
     def save_verdict(self, rollout_id: str, verdict: Verdict, *, at: float) -> None:
         """
-        Keep the latest verdict of a rollout, and its change with the time when the state differs from the last.
+        Save the latest verdict of a rollout and its evidence, and a change with its time if the state differs.
 
-        What it rests on is kept as `evidence` as well.
+        Args:
+            rollout_id: The rollout.
+            verdict: Its verdict.
+            at: Time of the look, Unix seconds.
         """
         changes = verdict_change.c
         latest = sa.select(changes.number, changes.state).where(changes.rollout_id == rollout_id)
@@ -105,14 +108,14 @@ class RolloutStore(Transactions):
                 number = 0 if last is None else last.number + 1
                 change = {"rollout_id": rollout_id, "number": number, "at": at, "state": verdict.state}
                 connection.execute(sa.insert(verdict_change), change)
-            _keep_evidence(connection, rollout_id, evidence_of(verdict, at=at))
+            _save_evidence(connection, rollout_id, evidence_of(verdict, at=at))
             _update(connection, rollout_id, verdict=_VERDICT.dump_json(verdict).decode(), verdict_at=at)
 
     def evidence(self, rollout_id: str) -> Sequence[Evidence]:
         """
-        What was found at the looks at a rollout, oldest first.
+        The evidence at the looks at a rollout, oldest first.
 
-        The first, the latest, and so many between them, evenly spread over time, as `MOST_EVIDENCE` allows.
+        At most `MOST_EVIDENCE` looks: the first, the latest, and others evenly spread between them.
         """
         looks = sa.select(evidence.c.at, evidence.c.body).where(evidence.c.rollout_id == rollout_id)
         with self._reading() as connection:
@@ -128,15 +131,15 @@ def _update(connection: sa.Connection, rollout_id: str, **values: Any) -> None:
     connection.execute(sa.update(table).where(table.c.id == rollout_id).values(**values))
 
 
-def _keep_evidence(connection: sa.Connection, rollout_id: str, found: Evidence) -> None:
-    """Keep what was *found*, in place of what was found at that moment; forget what is too close to its neighbours."""
+def _save_evidence(connection: sa.Connection, rollout_id: str, look: Evidence) -> None:
+    """Save the evidence at a *look*, replacing any of the same time, and thin out looks that are close together."""
     is_its = evidence.c.rollout_id == rollout_id
     looks = connection.scalars(sa.select(evidence.c.at).where(is_its).order_by(evidence.c.at))
-    times = [at for at in looks if isinstance(at, int | float)]  # SQLite may hold something else
-    dropped = superfluous(sorted({*times, found.at}))
-    if dropped or found.at in times:
-        connection.execute(sa.delete(evidence).where(is_its, evidence.c.at.in_([*dropped, found.at])))
-    row = {"rollout_id": rollout_id, "at": found.at, "body": _EVIDENCE.dump_json(found).decode()}
+    times = [at for at in looks if isinstance(at, int | float)]  # SQLite may have stored another type
+    dropped = superfluous(sorted({*times, look.at}))
+    if dropped or look.at in times:
+        connection.execute(sa.delete(evidence).where(is_its, evidence.c.at.in_([*dropped, look.at])))
+    row = {"rollout_id": rollout_id, "at": look.at, "body": _EVIDENCE.dump_json(look).decode()}
     connection.execute(sa.insert(evidence), row)
 
 

@@ -1,4 +1,4 @@
-"""Tables of the ledger; changed only together with a migration."""
+"""Tables of the ledger. Every change needs a migration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 REVISION = "0012"
-"""The newest migration, which brings a ledger to these tables."""
+"""The newest migration, which creates these tables."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -18,22 +18,22 @@ metadata = sa.MetaData(
     }
 )
 
-# SQLite makes only INTEGER, never BIGINT, an automatic primary key.
+# SQLite supports autoincrement only for INTEGER, not for BIGINT.
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def _table(name: str, *parts: Any) -> sa.Table:
-    """A table of the ledger, out of columns, constraints and indexes."""
+    """A table with its columns, constraints and indexes."""
     return sa.Table(name, metadata, *parts)
 
 
 def _columns(kind: Any, *names: str, **options: Any) -> Sequence[sa.Column[Any]]:
-    """Columns that are alike but for their names."""
+    """Columns of the same type and options."""
     return [sa.Column(name, kind, **options) for name in names]
 
 
 def _partial_index(name: str, *columns: str, where: str) -> sa.Index:
-    """An index of the rows that fit *where*."""
+    """An index over the rows that match *where*."""
     condition = sa.text(where)
     return sa.Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
 
@@ -51,13 +51,13 @@ model_version = _table(
     *_columns(sa.Text, "service", "environment", "model_version", nullable=False),
     *_columns(sa.Double, "first_started_at", "last_started_at", nullable=False),
     *_columns(sa.BigInteger, "requests", "labelled", nullable=False),
-    sa.Column("pruned_before", sa.Double),  # of what started until then, the rows are not all there
+    sa.Column("pruned_before", sa.Double),  # start of the latest request whose row was pruned
     sa.UniqueConstraint("service", "environment", "model_version", name="uq_model_version"),
 )
 
 label_value = _table("label_value", *_columns(sa.Text, "label", "scope", "value", primary_key=True))
 
-# Requests of each version by the hour of their start (hours since 1970): what would be counted every second otherwise.
+# Requests of each version by the hour of their start (hours since 1970), which saves counting rows every second.
 traffic = _table(
     "traffic",
     sa.Column("model_version_id", _Id, primary_key=True, autoincrement=False),
@@ -66,7 +66,7 @@ traffic = _table(
     *_columns(sa.Double, "first_started_at", "last_started_at", nullable=False),
 )
 
-# What retention took away of each version and tier: counters = rows + pruned.
+# Totals of pruned rows by version and tier: counters = rows + pruned.
 pruned = _table(
     "pruned",
     sa.Column("model_version_id", _Id, primary_key=True, autoincrement=False),
@@ -74,7 +74,7 @@ pruned = _table(
     *_columns(sa.BigInteger, "requests", "successes", "failures", nullable=False),
 )
 
-# One row per trace id. An outcome that came before its trace makes a row without a model version.
+# One row per trace ID. An outcome that arrives before its trace creates a row without a model version.
 request = _table(
     "request",
     sa.Column("trace_id", sa.Text, primary_key=True),
@@ -88,68 +88,68 @@ request = _table(
     sa.Column("is_known", sa.Boolean),
     sa.Column("bin", sa.Integer),
     *_columns(sa.Text, "calibration_id", "declared_tier"),
-    sa.Column("cluster", sa.BigInteger),  # hash of the conversation, user or item; below 0 of the trace
-    sa.Column("horizon", sa.Text),  # its length in each unit; missing where an older version counted it
+    sa.Column("cluster", sa.BigInteger),  # hash of the conversation, user or item; negative: hash of the trace ID
+    sa.Column("horizon", sa.Text),  # its length class in each unit; missing in rows of old releases
     sa.Column("success", sa.Boolean),
     *_columns(sa.Text, "failure_class", "outcome_source"),
     *_columns(sa.Double, "outcome_score", "labelled_at"),
-    sa.Column("outcomes", sa.Text),  # every standing verdict as JSON, where the label alone does not say it
-    sa.Column("said", sa.Text),  # a letter for each kind of source, and one over the chance that it was asked
-    *_columns(sa.Double, "looked", "audited"),
-    # Not on PostgreSQL: it locks the version's row for each request, a third of what one costs.
+    sa.Column("outcomes", sa.Text),  # all standing outcomes as JSON, unless the label says it all
+    sa.Column("said", sa.Text),  # a letter for each kind of source: p (passed), f (failed) or - (nothing)
+    *_columns(sa.Double, "looked", "audited"),  # one over the probability that anyone, or a person, looks at it
+    # Not on PostgreSQL, which would lock the version's row for each request: a third of the time of an insert.
     sa.ForeignKeyConstraint(["model_version_id"], ["model_version.id"]).ddl_if(dialect="sqlite"),
     sa.Index("ix_request_model_version_id_started_at", "model_version_id", "started_at"),
     _partial_index("ix_request_model_version_id_cluster", "model_version_id", "cluster", where="cluster IS NOT NULL"),
 )
 
-# Evidence: requests and labels by what they have in common, each hour of their starts for itself.
+# Evidence: totals of requests and labels by everything that verdicts need, for each hour of their starts.
 stratum = _table(
     "stratum",
     sa.Column("model_version_id", _Id, primary_key=True, autoincrement=False),
     sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
     *_columns(sa.Text, "calibration_id", "tier", "declared_tier", "capability", primary_key=True),
-    sa.Column("tool_set", sa.Text, primary_key=True),  # empty but for requests without a capability
+    sa.Column("tool_set", sa.Text, primary_key=True),  # only for requests without a capability, else empty
     sa.Column("bin", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("is_known", sa.Boolean, primary_key=True),
-    sa.Column("failure_class", sa.Text, primary_key=True),  # empty but for failures
-    sa.Column("said", sa.Text, primary_key=True),  # empty where only the final label is known
+    sa.Column("failure_class", sa.Text, primary_key=True),  # only for failures, else empty
+    sa.Column("said", sa.Text, primary_key=True),  # empty if only the final label is known
     *_columns(sa.BigInteger, "requests", "labelled", "failures", nullable=False),
     *_columns(sa.Double, "logit_sum", "variance_sum", nullable=False),
     *_columns(sa.BigInteger, "clustered", "clustered_failures", nullable=False),  # labelled requests with a cluster
     *_columns(sa.Double, "looked_sum", "looked_squares_sum", "audited_sum", "audited_squares_sum", nullable=False),
 )
 
-# Keeps the name that it has had since the first migration.
+# The table has the name that the first migration gave it.
 pending_trace = _table(
     "waiting_trace",
     sa.Column("trace_id", sa.Text, primary_key=True),
     *_columns(sa.Double, "first_received_at", "last_received_at", nullable=False),
     sa.Column("root_ended", sa.Boolean, nullable=False),
     sa.Column("span_count", sa.Integer, nullable=False),
-    sa.Column("counted_spans", sa.Integer, nullable=False, server_default="0"),  # when its runs were last counted
-    sa.Column("not_before", sa.Double, nullable=False, server_default="0"),  # put off until then, or until more comes
-    sa.Column("counted_heads", sa.Text, nullable=False, server_default=""),  # ids of the first spans of counted runs
-    sa.Column("service", sa.Text, nullable=False, server_default=""),  # that its first span named
+    sa.Column("counted_spans", sa.Integer, nullable=False, server_default="0"),  # span_count when last counted
+    sa.Column("not_before", sa.Double, nullable=False, server_default="0"),  # postponed until then, or the next span
+    sa.Column("counted_heads", sa.Text, nullable=False, server_default=""),  # IDs of the first spans of counted runs
+    sa.Column("service", sa.Text, nullable=False, server_default=""),  # as named by the first span
     _partial_index("ix_waiting_trace_pending", "last_received_at", where="span_count > counted_spans"),
     _partial_index("ix_waiting_trace_counted", "last_received_at", where="span_count = counted_spans"),
 )
 
-# What one batch brought of a trace, and where that is.
+# The spans of one trace in one batch, and the pack that holds them.
 pending_span = _table(
     "pending_span",
     *_columns(sa.Text, "trace_id", "pack", primary_key=True),
-    sa.Column("span_ids", sa.Text, nullable=False),  # with a space between them
+    sa.Column("span_ids", sa.Text, nullable=False),  # separated by spaces
 )
 
-# What one batch brought of several traces.
+# Compressed spans of several traces from one batch.
 span_pack = _table(
     "span_pack",
     sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("traces", sa.Integer, nullable=False),  # that still refer to it
-    sa.Column("body", sa.LargeBinary, nullable=False),  # spans by trace id: msgpack, zstd
+    sa.Column("traces", sa.Integer, nullable=False),  # number of traces that still refer to it
+    sa.Column("body", sa.LargeBinary, nullable=False),  # spans by trace ID: msgpack, zstd
 )
 
-# Versions that a service is served under the name of a model ('' where none is named), and when.
+# Model versions that answered requests for a model name ('' if the request names none), and when.
 served_model = _table(
     "served_model",
     *_columns(sa.Text, "service", "environment", "requested_model", "model_version", primary_key=True),
@@ -204,7 +204,7 @@ verdict_change = _table(
     sa.Column("state", sa.Text, nullable=False),
 )
 
-# What each look at a rollout found; rows between close neighbours are forgotten.
+# Evidence at each look at a rollout, thinned out so that the number of rows is bounded.
 evidence = _table(
     "evidence",
     sa.Column("rollout_id", sa.Text, sa.ForeignKey("rollout.id"), primary_key=True),
@@ -212,7 +212,7 @@ evidence = _table(
     sa.Column("body", sa.Text, nullable=False),
 )
 
-# All floors of the config, a new row whenever they differ from the last.
+# All floors of the config; a new row whenever they change.
 floor_set = _table(
     "floor_set",
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),

@@ -1,4 +1,4 @@
-"""Where the ledger is kept."""
+"""Settings of the ledger: its database, retention and caps."""
 
 from __future__ import annotations
 

@@ -31,24 +31,24 @@ from monitor.trace.model import TraceId
 from monitor.trace.served import Served
 from monitor.trace.settings import AssemblySettings, OutcomeSettings
 
-_RACES_PER_BATCH = 10  # each lost race shows rows that the next try joins, so even two are rare
+_RACES_PER_BATCH = 10  # the next try sees the rows that won the race, so even two lost races are rare
 
 
 class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
     """
-    The truth: SQL behind one method per transaction.
+    The single source of truth: an SQL database, with one method per transaction.
 
-    Every method raises `LedgerUnavailable` when the database cannot answer now.
+    Every method raises `LedgerUnavailable` if the database does not answer.
 
     Args:
         url: SQLAlchemy URL of SQLite or PostgreSQL.
-        settings: Caps on label values.
-        outcomes: Which of several verdicts on a trace counts.
+        settings: Caps on label values, and retention.
+        outcomes: Which of several outcomes of a trace counts.
 
     Raises:
         ConfigInvalid: *url* cannot be used.
         LedgerUnavailable: the database cannot be reached.
-        LedgerInvalid: it was written by a newer version, or by one in development.
+        LedgerInvalid: a newer version of Cliffwatch wrote it, or an unreleased one.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
         self._pending = PendingSpanRows(self._dialect)
         self._recorder = Recorder(self._dialect, self._settings, outcomes or OutcomeSettings(), self._cells)
 
-    # What a batch of records does, and where reading goes on.
+    # Batches and offsets.
 
     def offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Next offset of each partition that the ledger has seen."""
+        """Next offset of each of *partitions* that the ledger has an offset of."""
         with self._reading() as connection:
-            known = next_offsets(connection)
-        return {partition: known[partition] for partition in partitions if partition in known}
+            stored = next_offsets(connection)
+        return {partition: stored[partition] for partition in partitions if partition in stored}
 
     def record(self, batch: Batch) -> Recorded:
         """
@@ -85,19 +85,19 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
                 raise
         raise LedgerUnavailable(f"Other replicas wrote the same traces first, {_RACES_PER_BATCH} times in a row.")
 
-    # Spans that wait for their trace to be complete.
+    # Pending spans.
 
     def due_spans(self, settings: AssemblySettings, *, now: float, max_spans: int) -> Sequence[PendingSpans]:
         """
-        Pending spans of traces that are complete at *now* (Unix seconds) or over their time, the oldest first.
+        Pending spans of traces that are complete or overdue at *now* (Unix seconds), the oldest first.
 
-        Of so many traces as have *max_spans* together, or of one that has more; none only where none is due.
+        Returns as many traces as have *max_spans* spans together, but always at least one if any is due.
         """
         with self._reading_one_state() as connection:
             return self._pending.due(connection, settings, now=now, max_spans=max_spans)
 
     def crowding_spans(self, settings: AssemblySettings, *, max_spans: int) -> Sequence[PendingSpans]:
-        """As `due_spans`, of the service that holds most, while more than `max_pending_spans` are pending."""
+        """If more than `max_pending_spans` are pending, traces of the service with the most, as in `due_spans`."""
         with self._reading_one_state() as connection:
             return self._pending.crowding(connection, settings, max_spans=max_spans)
 
@@ -107,69 +107,69 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
             return self._pending.of(connection, sorted(trace_ids))
 
     def pending_spans(self) -> int:
-        """How many spans are pending: their trace is not complete yet."""
+        """Number of spans whose trace is not complete yet."""
         with self._reading() as connection:
             return count_spans(connection)
 
-    # What was counted.
+    # Totals and traffic.
 
     def counters(self) -> Mapping[CounterKey, int]:
-        """Every counter as committed."""
+        """Every counter that is not 0, as committed."""
         with self._reading() as connection:
             return select_counters(connection)
 
     def activity(self) -> Sequence[VersionActivity]:
-        """What the ledger knows of each model version of each service and environment, oldest first."""
+        """Traffic of each model version of each service and environment, oldest version first."""
         with self._reading() as connection:
             return self._activity.read(connection)
 
     def label_delays(self, service: str, environment: str, *, now: float) -> Sequence[LabelDelay]:
-        """When the labels of each source and outcome have come, by those of the last weeks; Unix seconds *now*."""
+        """Delay of labels by source and outcome, over the last weeks before *now* (Unix seconds)."""
         with self._reading() as connection:
             return label_delays(timed_labels(connection, service, environment, now=now))
 
     def served_models(self) -> Sequence[Served]:
-        """Every version that a service was served under the name of a model."""
+        """Every model version that answered a service's requests for a model name."""
         with self._reading() as connection:
             return [Served(*row) for row in connection.execute(sa.select(served_model))]
 
-    # What rollouts are judged by.
+    # Evidence on rollouts.
 
     def cohort(self, rollout: Rollout, *, matured_before: float, window: EvidenceWindow | None = None) -> Cohort:
         """
         Both arms of *rollout*, by stratum and learnt tier.
 
-        Read from cells, and from rows only for hours of which a part belongs to the evidence.
+        Reads hourly cells, and rows only for hours that the window covers in part.
 
         Args:
-            rollout: Whose arms they are.
-            matured_before: Only requests that started before, Unix seconds.
-            window: From when on requests count; None for all since the rollout began.
+            rollout: The rollout to read.
+            matured_before: Reads only requests that started before this, Unix seconds.
+            window: When the evidence begins; by default with the rollout.
         """
         with self.arms(rollout, matured_before=matured_before) as arms:
             return arms.cohort(window or EvidenceWindow(rollout.started_at, 0.0), LEARNT)[0]
 
     @contextmanager
     def arms(self, rollout: Rollout, *, matured_before: float) -> Iterator[ArmReader]:
-        """What reads both arms of *rollout* in any view, of requests that started before (Unix seconds)."""
+        """A reader of both arms of *rollout*, for requests that started before *matured_before* (Unix seconds)."""
         with self._reading() as connection:
             yield ArmReader(connection, self._cells, rollout, matured_before=matured_before)
 
     def has_served(self, rollout: Rollout) -> bool:
-        """Whether any request of either arm of *rollout* ever came."""
+        """Whether the ledger has a request of either arm of *rollout*."""
         with self._reading() as connection:
             return bool(arm_ids(connection, rollout))
 
     def cases(self, rollout: Rollout, *, limit: int, capability: str = "") -> Cases:
-        """Requests, of one class or of all, that established versions passed and the candidate of *rollout* fails."""
+        """Requests that established versions passed and the candidate fails, of one capability or of all."""
         with self._reading() as connection:
             return select_cases(connection, rollout, limit=limit, capability=capability)
 
     def hold_lease(self, lease: Lease, *, wait_seconds: float = 0.0) -> AbstractContextManager[bool]:
-        """Whether *lease* could be had within *wait_seconds*; it is held until the context ends."""
+        """Try to acquire *lease* within *wait_seconds*; the context's value says whether it is held."""
         return self._leases.hold(lease, wait_seconds=wait_seconds)
 
     def checks(self) -> Sequence[Check]:
-        """Whether what was counted is what the rows say, all at one moment."""
+        """Compare counters with rows, in one snapshot."""
         with self._reading_one_state() as connection:
             return list(checks(connection, self._dialect))

@@ -1,4 +1,4 @@
-"""Rows that an accident or an older version left behind and that cannot be read: no start fails on them."""
+"""Reads stored values defensively: corrupt rows, or rows of old releases, are skipped and do not stop the service."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _T = TypeVar("_T")
 
 _LATEST = 2.5e11  # the year 9892
 UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, RecursionError, MsgspecError, ZstdError)
-"""What readers raise at a value that Cliffwatch did not write."""
+"""Exceptions that readers raise on a corrupt value."""
 
 
 def readable(table: str, rows: Iterable[Sequence[Any]], read: Callable[[Any], _T]) -> Iterator[_T]:
-    """What *read* makes of each of *rows*; passes over those that it cannot read, and logs each of them once."""
+    """Apply *read* to each of *rows*; rows on which it raises are skipped and logged once."""
     for row in rows:
         try:
             yield read(row)
@@ -29,10 +29,10 @@ def readable(table: str, rows: Iterable[Sequence[Any]], read: Callable[[Any], _T
 
 def text(value: Any) -> str:
     """
-    *value*, which SQLite may hold as bytes.
+    Return *value*; SQLite may have stored bytes instead.
 
     Raises:
-        TypeError: it is not text.
+        TypeError: it is not a string.
     """
     if not isinstance(value, str):
         raise TypeError("not text")
@@ -41,10 +41,10 @@ def text(value: Any) -> str:
 
 def whole(value: Any) -> int:
     """
-    *value*, which SQLite may have turned into something else.
+    Return *value*; SQLite may have stored another type.
 
     Raises:
-        ValueError: it is not a whole number from 0 on.
+        ValueError: it is not a non-negative integer.
     """
     if type(value) is not int or value < 0:
         raise ValueError("not a whole number")
@@ -53,28 +53,28 @@ def whole(value: Any) -> int:
 
 def real(value: Any) -> float:
     """
-    *value*, which may be infinite.
+    Return *value* as a float, which may be infinite.
 
     Raises:
         ValueError: it is not a number.
     """
-    if type(value) not in {int, float} or value != value:  # noqa: PLR0124  (no truth values, no NaN)
+    if type(value) not in {int, float} or value != value:  # noqa: PLR0124  (refuses bool and NaN)
         raise ValueError("not a number")
     return float(value)
 
 
 def moment(value: Any) -> float:
     """
-    *value*, Unix seconds that a calendar has.
+    Return *value*, a time in Unix seconds within the range of `datetime`.
 
     Raises:
-        ValueError: it is not such a number.
+        ValueError: it is not a number, or out of range.
     """
     if not abs(real(value)) < _LATEST:
         raise ValueError("not a time")
     return float(value)
 
 
-@lru_cache(maxsize=1_024)  # which remembers what was logged: the same rows are read every few seconds
+@lru_cache(maxsize=1_024)  # logs each row once, although it is read every few seconds
 def _warn(table: str, row: str, problem: str) -> None:
     _log.warning("ledger.row_skipped", table=table, row=row, problem=problem)

@@ -1,8 +1,8 @@
 """
-Evidence in cells: how many requests of a version, hour, tier, class, bin and failure class there are.
+Writes the evidence in cells: totals of requests by version, hour, tier, class, bin and failure class.
 
-Kept in the transaction that writes the requests, so they are what a recount of the rows gives, and a review reads cells
-and not requests.
+Cells change in the transaction that writes the requests, so they always equal a recount of the rows, and a review can
+read cells instead of requests.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from monitor.rollout.tracker import VersionKey
 
 class StratumWriter:
     """
-    Moves cells.
+    Adds requests to cells, and moves them from one cell to another.
 
     Args:
-        dialect: How the database takes many rows.
-        memory: Has cells that were read.
+        dialect: Builds statements for many rows in the SQL of the database.
+        memory: Cache of cells, invalidated where a cell changes.
     """
 
     def __init__(self, dialect: Dialect, memory: CellMemory) -> None:
@@ -36,7 +36,7 @@ class StratumWriter:
     def add_slots(
         self, connection: sa.Connection, slots: Iterable[Slot], version_ids: Mapping[VersionKey, int]
     ) -> None:
-        """Count what a batch did to its trace ids."""
+        """Count the new requests and the new labels of a batch."""
         moves: dict[Key, list[float]] = {}
         for slot in slots:
             if slot.new_trace is not None:
@@ -47,7 +47,7 @@ class StratumWriter:
         self._apply(connection, moves)
 
     def move(self, connection: sa.Connection, before: Sequence[Cell], after: Iterable[Cell]) -> None:
-        """Take *before* out of their cells and count *after*; cells that are left empty go."""
+        """Subtract *before* from their cells, add *after*, and delete cells that become empty."""
         moves: dict[Key, list[float]] = {}
         for cell in before:
             _move(moves, cell, -1)
@@ -60,7 +60,7 @@ class StratumWriter:
     def _apply(self, connection: sa.Connection, moves: Mapping[Key, list[float]]) -> None:
         for version_id, hour in {key[:2] for key in moves}:
             self._memory.invalidate(version_id, hour)
-        # In the order of keys: one for all replicas, so no deadlock.
+        # In key order, the same for all replicas, so that they cannot deadlock.
         self._write(connection, sorted((*key, *sums) for key, sums in moves.items() if any(sums)))
 
 
@@ -71,7 +71,7 @@ def _move(moves: dict[Key, list[float]], cell: Cell, sign: int) -> None:
 
 
 def _add(moves: dict[Key, list[float]], slot: Slot, version_ids: Mapping[VersionKey, int]) -> None:
-    """Count the trace that *slot* brought: what `_move` does, in the steps that each new request costs."""
+    """Count the new trace of *slot*: the same as `_move`, but faster, since it runs for each new request."""
     tagged, delta, label, said = slot.new_trace, slot.delta, slot.label, slot.said
     if tagged is None or delta is None:
         return

@@ -1,4 +1,4 @@
-"""What every part of the ledger reads and writes through: one public method is one transaction."""
+"""Base class of all parts of the ledger: one public method is one transaction."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from monitor.ledger.settings import LedgerSettings
 
 class Transactions:
     """
-    A database whose tables are up to date.
+    Opens a database and migrates its tables.
 
     Args:
         url: SQLAlchemy URL of SQLite or PostgreSQL.
-        settings: Caps on label values, and what is kept for how long.
+        settings: Caps on label values, and retention.
 
     Raises:
         ConfigInvalid: *url* cannot be used.
         LedgerUnavailable: the database cannot be reached.
-        LedgerInvalid: it was written by a newer version, or by one in development.
+        LedgerInvalid: a newer version of Cliffwatch wrote it, or an unreleased one.
     """
 
     def __init__(self, url: str, settings: LedgerSettings) -> None:
@@ -42,7 +42,7 @@ class Transactions:
         self._cells = CellMemory(is_only_writer=not is_shareable(url))
 
     def close(self) -> None:
-        """Release connections."""
+        """Close all connections."""
         self._engine.dispose()
 
     @contextmanager
@@ -55,5 +55,5 @@ class Transactions:
         return reading(self._engine)
 
     def _reading_one_state(self) -> AbstractContextManager[sa.Connection]:
-        """As `_reading`, for statements that must not see what was written between them."""
+        """As `_reading`, but all statements read the same snapshot."""
         return reading(self._engine, **self._dialect.one_state)

@@ -118,7 +118,7 @@ class OnThreads:
     def _run(self, job: Job) -> None:
         problem = ""
         while not self._stopping.is_set():
-            began, previous_problem, problem = self._clock.monotonic(), problem, ""
+            began, previous, problem = self._clock.monotonic(), problem, ""
             try:
                 job.run()
             except DependencyUnreachable as outage:
@@ -126,9 +126,8 @@ class OnThreads:
             except BaseException as failure:  # noqa: BLE001  (`turn` raises it on the loop's thread)
                 self._failure = failure
                 return
-            if problem != previous_problem:  # log an outage when it starts and ends, not at every try
-                event = "job.postponed" if problem else "job.resumed"
-                _log.warning(event, job=job.name, problem=problem or previous_problem)
+            if problem != previous:  # log an outage when it starts and ends, not at every try
+                _log.warning("job.postponed" if problem else "job.resumed", job=job.name, problem=problem or previous)
             ended = self._clock.monotonic()
             self._note(job.name, problem, ended - began)
             self._stopping.wait(job.due_at(began=began, ended=ended) - ended)

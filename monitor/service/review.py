@@ -34,7 +34,7 @@ _log = structlog.get_logger()
 _LIVE_LABELS = 2_000
 _MOST_LIVE_VERSIONS = 10
 _CALIBRATION_WAIT_SECONDS = 60.0
-_PRUNE_CHUNKS_PER_REVIEW = 50
+_PRUNE_CHUNKS = 50  # transactions per review
 _DELAY_INTERVAL_SECONDS = 3_600.0
 
 
@@ -230,12 +230,11 @@ class Reviewer:
         """Delete old rows, a limited number per review, so that verdicts are not delayed."""
         if now - self._pruned_at < self._prune_interval_seconds:
             return
-        chunks = islice(self._ledger.prune(now=now, keep=self._never_pruned), _PRUNE_CHUNKS_PER_REVIEW)
-        deleted_rows = [chunk.rows for chunk in chunks]
-        if len(deleted_rows) < _PRUNE_CHUNKS_PER_REVIEW:  # nothing is left to prune
+        deleted = [chunk.rows for chunk in islice(self._ledger.prune(now=now, keep=self._never_pruned), _PRUNE_CHUNKS)]
+        if len(deleted) < _PRUNE_CHUNKS:  # nothing is left to prune
             self._pruned_at = now
-        if deleted_rows:
-            _log.info("ledger.pruned", rows=sum(deleted_rows))
+        if deleted:
+            _log.info("ledger.pruned", rows=sum(deleted))
 
     def _assess_if_due(self, now: float) -> None:
         calibration = self.calibration_in_force()
@@ -245,12 +244,10 @@ class Reviewer:
         is_new = self.live_trust is None or self.live_trust.calibration_id != calibration.calibration_id
         if is_new or now - self._assessed_at >= self._settings.calibration_interval_seconds:
             self._assessed_at = now
-            previous, current = self.live_trust, self._assess(calibration, now)
-            self.live_trust = current
-            if current.reasons and (previous is None or previous.reasons != current.reasons):
-                _log.warning(
-                    "calibration.doubted", calibration_id=current.calibration_id, reasons=list(current.reasons)
-                )
+            previous, trust = self.live_trust, self._assess(calibration, now)
+            self.live_trust = trust
+            if trust.reasons and (previous is None or previous.reasons != trust.reasons):
+                _log.warning("calibration.doubted", calibration_id=trust.calibration_id, reasons=list(trust.reasons))
 
     def _assess(self, calibration: Calibration, now: float) -> LiveTrust:
         """

@@ -201,7 +201,7 @@ def test_a_large_cluster_is_counted_whatever_part_of_the_clusters_is_read(
 ) -> None:
     """Of 100 conversations of three a quarter is read and stands for all; the one of 100 that fail is always read."""
     monkeypatch.setattr(cohorts, "_CLUSTERED_READ", (400 + earlier) // 4)
-    monkeypatch.setattr(cohorts, "_LEAST_BETWEEN", 4)
+    monkeypatch.setattr(cohorts, "_LEAST_STEP", 4)
     ledger.record(a_batch(*(tagged(a_trace(f"e{number}", started_at=NOON - 100), HARD) for number in range(earlier))))
     largest, last = 2**63 - 1, 2**63 // 100
     clusters = [largest] * 100 + [number // 3 * last for number in range(300)]

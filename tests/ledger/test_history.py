@@ -86,7 +86,7 @@ def test_requests_that_name_themselves_are_listed(ledger: SqlLedger) -> None:
         )
     )
 
-    listed = [(features.capability, features.item, requests) for features, requests in ledger.asked()]
+    listed = [(features.capability, features.item, requests) for features, requests in ledger.items()]
 
     assert [("search", "i1", 2), ("search", "i2", 1)] == listed
 

@@ -1,4 +1,4 @@
-"""Evidence by hour, who said what of a request, what was pruned, what a service is served, and packed pending spans."""
+"""Adds hourly evidence, verdicts by source, totals of pruned rows, served models, and packed pending spans."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from msgspec import MsgspecError, json, msgpack
 from monitor.ledger.schema import metadata
 
 revision = "0012"
-down_revision = "0002"  # those between were never released, and are in this one
+down_revision = "0002"  # the revisions in between were never released; this one includes them
 
 _SPANS_AT_ONCE = 10_000
-# As the schema has them: a later migration that changes one of them leaves its columns of today here.
+# Taken from the schema: a later migration that changes one of them must write its present columns here.
 _NEW_TABLES = ("evidence", "traffic", "pruned", "stratum", "served_model", "pending_span", "span_pack")
 _NEW_COLUMNS = {
     "request": ("declared_tier", "cluster", "horizon", "said", "looked", "audited"),
@@ -52,7 +52,7 @@ _FILL_STRATA = """
 
 
 def upgrade() -> None:
-    """Make the tables and columns, and fill them from the requests and spans that the ledger has."""
+    """Create the tables and columns, and fill them from the stored requests and spans."""
     is_postgresql = op.get_bind().dialect.name == "postgresql"
     for name in _NEW_TABLES:
         metadata.tables[name].create(op.get_bind())
@@ -66,15 +66,15 @@ def upgrade() -> None:
                 index.create(op.get_bind())
     op.execute("UPDATE counter SET detail = 'non_agent' WHERE name = 'spans' AND detail = 'foreign'")
     for fill in (_FILL_TRAFFIC, _FILL_STRATA):
-        # Without its optional functions SQLite has no floor; times are never before 1970, so it only cuts.
+        # SQLite may be built without floor(); its cast truncates, which is the same for times since 1970.
         op.execute(fill if is_postgresql else fill.replace("floor(started_at / 3600)", "started_at / 3600"))
     _pack_spans()
-    if is_postgresql:  # versions are never deleted, and their rows would be locked once for each request
+    if is_postgresql:  # it would lock the version's row for each request, and versions are never deleted
         op.drop_constraint("fk_request_model_version_id", "request", type_="foreignkey")
 
 
 def _pack_spans() -> None:
-    if op.get_bind().dialect.name == "postgresql":  # or a row that another replica adds before the drop would be lost
+    if op.get_bind().dialect.name == "postgresql":  # so that no replica adds a row before the table is dropped
         op.execute("LOCK TABLE waiting_span")
     waiting = sa.table("waiting_span", *map(sa.column, ("trace_id", "span_id", "body")))
     in_order = sa.select(waiting).order_by(waiting.c.trace_id, waiting.c.span_id)
@@ -91,5 +91,5 @@ def _pack_spans() -> None:
 def _facts(row: Any) -> Any:
     try:
         return json.decode(row.body)
-    except (MsgspecError, UnicodeEncodeError):  # what cannot be read stops no upgrade, and still counts
+    except (MsgspecError, UnicodeEncodeError):  # a corrupt span must not stop the upgrade, and still counts
         return {"trace_id": row.trace_id, "span_id": row.span_id, "started_at": 0.0}
