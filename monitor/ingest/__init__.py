@@ -1,7 +1,7 @@
 """
-Records with a position: what comes out of a Kafka topic or a file, in batches.
+Ingest: reads records from Kafka topics or files, in batches.
 
-In: a topic-partition or a file. Out: `Record` values grouped in a `Poll`; dead letters on the way back.
-Always: a record keeps its position; nothing here looks into the bytes; nothing here commits an offset before the
-ledger has.
+In: topic partitions or files. Out: `Record` values grouped in a `Poll`; dead letters go back to Kafka.
+Always: a record keeps its position; nothing here decodes its bytes; nothing here commits an offset before the ledger
+has.
 """

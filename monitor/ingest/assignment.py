@@ -1,4 +1,4 @@
-"""Which partitions are ours, and from which offset on: the bookkeeping of a consumer, without the consumer."""
+"""Tracks the assigned partitions and their offsets, without talking to Kafka."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from monitor.ingest.source import TopicPartition
 @dataclass(frozen=True, slots=True)
 class AssignedPartition:
     """
-    A partition that is ours and whose offset was read from the ledger.
+    A partition that is assigned to us and whose offset was read from the ledger.
 
     Attributes:
-        ledger_offset: Next offset as the ledger holds it; None where it has no row.
-        next_offset: Where reading began, or the offset committed last.
-        log_end: End of the log when reading began.
+        ledger_offset: Next offset in the ledger; None if it has no row.
+        next_offset: The offset at which reading started, or the last one committed.
+        log_end: End of the log when reading started.
     """
 
     ledger_offset: int | None
@@ -27,7 +27,7 @@ class AssignedPartition:
 
 
 class OffsetRange(NamedTuple):
-    """Offsets that a partition holds: from *beginning* up to, not including, *end*."""
+    """Offsets in a partition's log: from *beginning* up to, not including, *end*."""
 
     beginning: int
     end: int
@@ -35,9 +35,9 @@ class OffsetRange(NamedTuple):
 
 def starting_offset(ledger_offset: int | None, log: OffsetRange, start: StartAt) -> int:
     """
-    Where to read on: at the ledger's offset while the log still has it, else at the log's beginning.
+    Where to start reading: at the ledger's offset if the log still has it, else at the log's beginning.
 
-    An offset below the log's range means that retention was faster than we; one above it that the topic was made anew.
+    An offset below the log's range means that retention deleted records; one above it that the topic was recreated.
     """
     if ledger_offset is None:
         return log.end if start is StartAt.LATEST else log.beginning
@@ -45,7 +45,7 @@ def starting_offset(ledger_offset: int | None, log: OffsetRange, start: StartAt)
 
 
 class Assignment:
-    """Partitions on their way from assigned, over read from the ledger, to revoked."""
+    """The partitions of this consumer: first assigned, then owned (their offset is known), finally revoked."""
 
     def __init__(self) -> None:
         self._unread: set[TopicPartition] = set()
@@ -54,7 +54,7 @@ class Assignment:
 
     @property
     def unread(self) -> frozenset[TopicPartition]:
-        """Partitions assigned to us whose offset has still to be read from the ledger."""
+        """Assigned partitions whose offset has yet to be read from the ledger."""
         return frozenset(self._unread)
 
     @property
@@ -63,13 +63,13 @@ class Assignment:
         return self._owned
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Partitions that are ours from now on, once their offset is read; what was known of them is forgotten."""
+        """Add assigned partitions; their offsets must be read from the ledger, even if they were known before."""
         for partition in partitions:
             self._owned.pop(partition, None)
             self._unread.add(partition)
 
     def revoke(self, partitions: Iterable[TopicPartition]) -> None:
-        """Partitions that are no longer ours."""
+        """Remove revoked partitions."""
         for partition in partitions:
             self._owned.pop(partition, None)
             self._unread.discard(partition)
@@ -78,23 +78,23 @@ class Assignment:
     def begin(
         self, partition: TopicPartition, ledger_offset: int | None, *, log: OffsetRange, start: StartAt
     ) -> AssignedPartition:
-        """The partition as owned from now on, to be read from `next_offset`."""
+        """Mark the partition as owned; start to read it at the returned `next_offset`."""
         next_offset = starting_offset(ledger_offset, log, start)
         if ledger_offset is None:
-            # Without a ledger row "latest" must stay where it first was: a batch that failed would be lost otherwise.
+            # Until the ledger has a row, "latest" must stay at the first end seen, or a failed batch would be lost.
             next_offset = self._first_offsets.setdefault(partition, next_offset)
         self._unread.discard(partition)
         self._owned[partition] = AssignedPartition(ledger_offset, next_offset, log.end)
         return self._owned[partition]
 
     def commit(self, next_offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
-        """Remember what the ledger holds now; the part of *next_offsets* that is still ours."""
-        ours = {partition: offset for partition, offset in next_offsets.items() if partition in self._owned}
-        for partition, offset in ours.items():
+        """Record committed offsets; returns those of partitions that are still owned."""
+        owned = {partition: offset for partition, offset in next_offsets.items() if partition in self._owned}
+        for partition, offset in owned.items():
             self._owned[partition] = AssignedPartition(offset, offset, self._owned[partition].log_end)
-        return ours
+        return owned
 
     def rewind(self) -> None:
-        """Read every partition's offset from the ledger again."""
+        """Mark every owned partition as unread, so that its offset is read from the ledger again."""
         self._unread.update(self._owned)
         self._owned.clear()

@@ -1,4 +1,4 @@
-"""What brokers say of themselves, of topics and of a group, for somebody who looks for what is wrong."""
+"""Describes brokers, topics and a consumer group, to diagnose problems."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _WITH_TLS = (SecurityProtocol.SSL, SecurityProtocol.SASL_SSL)
 @dataclass(frozen=True, slots=True)
 class Reach:
     """
-    How far one gets with one bootstrap server.
+    Whether one bootstrap server can be reached.
 
     Attributes:
-        addresses: What its name resolves to.
-        failed: The step that fails: `name` (to resolve it), `connection` or `tls`; empty where none does.
+        addresses: IP addresses of its name.
+        failed: The step that fails: `name` (resolving it), `connection` or `tls`; empty if none does.
         problem: Why it fails.
     """
 
@@ -41,12 +41,12 @@ class Reach:
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
     """
-    One topic as the brokers know it.
+    One topic, as described by the brokers.
 
     Attributes:
-        partitions: How many; 0 where there is no such topic.
-        leaderless: Those without a leader.
-        retention_seconds: How long records are kept; None for ever, or where the broker does not say.
+        partitions: Number of partitions; 0 if the topic does not exist.
+        leaderless: Partitions without a leader.
+        retention_seconds: Retention of records; None if unlimited or unknown.
     """
 
     name: str
@@ -58,11 +58,11 @@ class TopicFacts:
 @dataclass(frozen=True, slots=True)
 class GroupFacts:
     """
-    A consumer group as the brokers know it.
+    A consumer group, as described by the brokers.
 
     Attributes:
-        state: `Stable` and the like; empty where no member ever joined.
-        members: Who is in it now.
+        state: Such as `Stable`; empty if nobody ever joined it.
+        members: Number of its members.
     """
 
     name: str
@@ -71,7 +71,7 @@ class GroupFacts:
 
 
 def reach(settings: KafkaSettings) -> Iterator[Reach]:
-    """Each bootstrap server: its name, a connection to it, and TLS where that is asked for."""
+    """Try each bootstrap server: resolve its name, connect, and do a TLS handshake if configured."""
     for server in settings.bootstrap_servers.split(","):
         yield _reach(server.strip(), settings)
 
@@ -119,15 +119,14 @@ class Cluster:
             return len(self._admin.describe_cluster()["brokers"])
 
     def topics(self, names: Sequence[str]) -> Sequence[TopicFacts]:
-        """Each of *names*, there or not."""
+        """Describe each of *names*, whether it exists or not."""
         with translated_errors(self._settings):
-            there = set(self._admin.list_topics())
-            known = [name for name in names if name in there]
-            described = {each["name"]: each for each in self._admin.describe_topics(known)} if known else {}
+            existing = set(self._admin.list_topics()).intersection(names)
+            described = {topic["name"]: topic for topic in self._admin.describe_topics([*existing])} if existing else {}
         return [self._topic(name, described.get(name)) for name in names]
 
     def group(self, name: str) -> GroupFacts:
-        """The group *name*, whether it was ever joined or not."""
+        """Describe the group *name*, whether anybody ever joined it or not."""
         with translated_errors(self._settings):
             try:
                 described = self._admin.describe_groups([name])[name]
@@ -148,7 +147,7 @@ class Cluster:
         )
 
     def _retention_seconds(self, topic: str) -> float | None:
-        """None for ever, and where we may not know: that right is rarely given."""
+        """None if unlimited, or if we may not describe configs, which is rarely allowed."""
         resource = ConfigResource(ConfigResourceType.TOPIC, topic)
         try:
             reported = self._admin.describe_configs([resource], config_filter=ConfigFilterType.ALL)["topic"][topic]

@@ -1,4 +1,4 @@
-"""Batches that the client cannot read: not the same as an outage, and tried again before they are skipped."""
+"""Corrupt batches, which the client cannot read: unlike an outage, they are retried a few times and then skipped."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LONGEST_RETRY_SECONDS = 15.0
 @dataclass(frozen=True, slots=True)
 class BlockedPartition:
     """
-    A partition that is blocked by a batch that cannot be read.
+    A partition that is blocked by a corrupt batch.
 
     Attributes:
-        partition: Which one.
-        offset: Where reading stopped.
-        problem: What the client said.
-        tries: How often it was tried.
-        retry_at: When it is tried again, monotonic seconds.
+        partition: Topic and partition.
+        offset: Offset at which reading stopped.
+        problem: Error of the client.
+        tries: Failed tries so far.
+        retry_at: Time of the next try, monotonic seconds.
     """
 
     partition: TopicPartition
@@ -34,27 +34,27 @@ class BlockedPartition:
     retry_at: float = 0.0
 
     def tried(self, problem: str, *, now: float) -> BlockedPartition:
-        """After a try that failed at *now* (monotonic seconds)."""
+        """State after another try that failed at *now* (monotonic seconds)."""
         pause = min(_FIRST_RETRY_SECONDS * 2.0**self.tries, _LONGEST_RETRY_SECONDS)
         return replace(self, problem=problem, tries=self.tries + 1, retry_at=now + pause)
 
     def skipped(self, end: int) -> Record:
-        """A record that stands for everything from here up to, not including, *end*."""
+        """Placeholder record for all offsets from here up to, not including, *end*."""
         corrupt = CorruptBatch(end, f"offsets {self.offset} to {end - 1} cannot be read: {self.problem}")
         return Record(Position(*self.partition, self.offset), key=None, value=None, corrupt_batch=corrupt)
 
     def sentence(self, limit: int) -> str:
-        """For a person: which partition is blocked, why, and what happens next."""
+        """One sentence: which partition is blocked, why, and what happens next."""
         topic, partition = self.partition
-        then = f"skipped after {limit} tries" if limit else "it waits, since kafka.unreadable_tries is 0"
-        return f"{topic}[{partition}] cannot be read at offset {self.offset} ({self.problem}); {then}."
+        outlook = f"skipped after {limit} tries" if limit else "it waits, since kafka.unreadable_tries is 0"
+        return f"{topic}[{partition}] cannot be read at offset {self.offset} ({self.problem}); {outlook}."
 
 
 def is_corrupt(error: Exception) -> bool:
     """
-    Whether what was fetched is at fault, rather than the way to it.
+    Whether *error* means that the fetched data is corrupt, rather than that the broker is unreachable.
 
-    A codec whose library is missing is not: everything that it wrote is good, and must not be skipped.
+    A missing library for a codec is not corruption: the data is good, and must not be skipped.
     """
     if isinstance(error, UnsupportedCodecError):
         return "not found" not in str(error)
@@ -65,15 +65,15 @@ def is_corrupt(error: Exception) -> bool:
 
 def first_readable(offset: int, end: int, problem_at: Callable[[int], str]) -> int:
     """
-    The first offset after *offset* that can be read, or *end* where none is.
+    The first offset after *offset* that can be read, or *end* if there is none.
 
-    Every offset within a batch fails alike, so the end of it is found by doubling and halving: some twenty tries for a
-    hundred thousand records. Bad batches that lie next to each other are skipped as one.
+    All offsets of a batch fail alike, so a galloping and a binary search find its end: about twenty tries for a hundred
+    thousand records. Adjacent corrupt batches are skipped as one.
 
     Args:
-        offset: One that cannot be read.
+        offset: An offset that cannot be read.
         end: End of the log.
-        problem_at: What reading from an offset on says; empty where it can be read.
+        problem_at: Returns the error on reading from an offset; empty if it can be read.
 
     >>> first_readable(5, 1_000, lambda offset: "bad" if offset < 18 else "")
     18

@@ -1,4 +1,4 @@
-"""Where records go that can never be processed: kept with their position and reason, not obeyed."""
+"""Writes dead letters: records that can never be processed, with their position and the reason."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ _MAX_DETAIL_CHARACTERS = 500
 
 
 class DeadLetterWriter(Protocol):
-    """Keeps dead letters; the position shows which was kept twice after a crash."""
+    """Stores dead letters; after a crash, one may be stored twice, with the same position."""
 
     def write(self, letters: Sequence[DeadLetterRecord]) -> None:
         """
-        Return only when all *letters* are kept.
+        Return when all *letters* are stored.
 
         Raises:
-            DeadLetterUnavailable: some may not be kept: pause, and write all of them again.
+            DeadLetterUnavailable: some may not be stored: pause, and write all of them again.
         """
 
     def close(self) -> None:
-        """Release sockets or files; safe to call twice."""
+        """Close sockets or files; safe to call twice."""
 
 
 class NoDeadLetters:
-    """Keeps nothing: for replays, where the input stays where it was."""
+    """Stores nothing: for replays, whose input can be read again."""
 
     def write(self, letters: Sequence[DeadLetterRecord]) -> None:
-        """Nothing is kept."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing."""
 
 
 class KafkaDeadLetters:
     """
-    Rejected records in a dead-letter topic: facts as headers, the payload only where the operator opted in.
+    Writes dead letters to a topic: position and reason as headers, the payload only if the config asks for it.
 
-    Connects with the first letter and creates the topic where it is missing. The key is the record's position, so
-    that a reader can tell a repetition.
+    Connects with the first letter, and creates the topic if it does not exist. The key is the position of the record,
+    so that a reader recognises duplicates.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -82,7 +82,7 @@ class KafkaDeadLetters:
     def close(self) -> None:
         opened, self._producer = self._producer, None
         if opened is not None:
-            with suppress(KafkaError, OSError):  # what was promised is acknowledged already
+            with suppress(KafkaError, OSError):  # `write` has waited for all acknowledgements
                 opened.close(timeout=milliseconds(self._settings.request_timeout_seconds) / 1_000)
 
     def _send(self, letters: Sequence[DeadLetterRecord]) -> None:
@@ -97,19 +97,19 @@ class KafkaDeadLetters:
         fits = settings.dead_letter_payload and record.size_bytes <= settings.dead_letter_max_payload_bytes
         position = record.position
         facts = {**letter.facts, "detail": letter.detail[:_MAX_DETAIL_CHARACTERS], "timestamp": record.timestamp}
-        told = {name: str(fact) for name, fact in facts.items() if fact is not None}
+        headers = {HEADER_PREFIX + name: str(fact) for name, fact in facts.items() if fact is not None}
         return {
             "topic": dead_letter_topic(position.topic, settings),
             "key": f"{position.topic}[{position.partition}]@{position.offset}".encode(),
-            # Never null: in a compacted topic that would delete the letter.
+            # Never null, which would delete the letter in a compacted topic.
             "value": (record.value or b"") if fits else b"",
-            "headers": [(HEADER_PREFIX + name, fact.encode("utf-8", "replace")) for name, fact in told.items()],
+            "headers": [(name, fact.encode("utf-8", "replace")) for name, fact in headers.items()],
         }
 
     def _create(self, topics: set[str]) -> None:
         with closing(KafkaAdminClient(**client_options(self._settings))) as admin:
             for topic in sorted(topics):
-                # Partitions and replicas as the broker's own defaults say (KIP-464).
+                # -1: the broker's defaults for partitions and replicas (KIP-464).
                 with suppress(TopicAlreadyExistsError):
                     admin.create_topics([NewTopic(name=topic, num_partitions=-1, replication_factor=-1)])
                     log.info("dead_letter_topic.created", topic=topic)

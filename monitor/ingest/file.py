@@ -1,4 +1,4 @@
-"""Records of files: JSON lines or length-delimited protobuf; plain, gzip, zstd, or standard input."""
+"""Reads records from files or standard input: JSON lines or length-delimited protobuf; plain, gzip or zstd."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from monitor.ingest.source import LedgerOffsets, Poll, Position, Record, Source,
 STANDARD_INPUT = "-"
 
 Translate = Callable[[str], Iterable[bytes] | None]
-"""Gives the lines of the file at a path in another form, or None where it may be read as it is."""
+"""Converts the file at a path to lines of events; returns None if the file can be read as it is."""
 
 
 class FileSource(Source):
     """
-    Lines of files, one file after the other: topic is the path as given, partition 0, offset the line's index from 0.
+    Reads lines of files, one file after the other: topic is the path, partition 0, offset the line's index from 0.
 
-    A file of protobuf messages, each with its length in front, is recognised by its first bytes and read message by
+    A file of length-delimited protobuf messages is recognised by its first bytes; there, the offset is the index of the
     message.
 
-    Blank lines give no record but keep their index. A line longer than *max_record_bytes* comes as a record without
-    value whose `oversize` says how long it is.
+    Blank lines give no record but count for the index. A line longer than *max_record_bytes* gives a record without a
+    value, with its length in `oversize`.
 
     Args:
-        paths: Files in the order to read them; `-` is standard input.
-        ledger_offsets: Next offsets as the ledger holds them.
-        batch_records: Most records of one poll.
-        max_record_bytes: Longest line that is kept in memory, in bytes.
+        paths: Files in the order in which to read them; `-` is standard input.
+        ledger_offsets: Returns the next offsets in the ledger.
+        batch_records: Most records per poll.
+        max_record_bytes: Longest line to load into memory, in bytes.
         standard_input: The stream that `-` reads.
-        translate: Gives the lines of a file that is to be read as something else than it is; None reads it as it is.
+        translate: Converts files in other formats; None reads every file as it is.
 
     Attributes:
         unread: Records that no poll has returned.
@@ -65,27 +65,27 @@ class FileSource(Source):
             is_folder = translate is not None and Path(path).is_dir()
             if path != STANDARD_INPUT and not is_folder:
                 with self._opened(path):
-                    """It can be opened: better found now than after an hour of other files."""
+                    """Open each file once, to report a wrong name now and not after an hour of other files."""
         self._ledger_offsets = ledger_offsets
         self._batch_records = batch_records
         self._max_record_bytes = max_record_bytes
         self._partitions = [TopicPartition(path, 0) for path in paths]
         self._offsets: dict[TopicPartition, int | None] | None = None
         self._uncommitted: deque[Record] = deque()
-        self._again: deque[Record] = deque()
+        self._to_repeat: deque[Record] = deque()
         self._failure: MonitorError | None = None
         self._open_file = ExitStack()
         self.unread = self._records()
 
     def poll(self, timeout_seconds: float) -> Poll:
-        del timeout_seconds  # a file never keeps one waiting
+        del timeout_seconds  # reading a file never waits
         self.assignment()
         batch: list[Record] = []
         if self._failure:
             raise self._failure
         try:
-            # Not `yield from`: a generator that is dropped half-way would close the one that it reads from.
-            batch.extend(islice(chain(self._kept_records(), self.unread), self._batch_records))
+            # chain, not a generator with `yield from`: closing that one would close `unread` too.
+            batch.extend(islice(chain(self._repeated_records(), self.unread), self._batch_records))
         except MonitorError as error:
             self._failure = error
             if not batch:
@@ -99,8 +99,8 @@ class FileSource(Source):
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
         if self._offsets is None:
-            known = self._ledger_offsets(self._partitions)
-            self._offsets = {partition: known.get(partition) for partition in self._partitions}
+            stored = self._ledger_offsets(self._partitions)
+            self._offsets = {partition: stored.get(partition) for partition in self._partitions}
         return self._offsets
 
     def committed(self, next_offsets: Mapping[TopicPartition, int]) -> None:
@@ -108,8 +108,8 @@ class FileSource(Source):
         self._uncommitted = deque(record for record in self._uncommitted if not self._is_done(record))
 
     def rewind(self) -> None:
-        # Standard input cannot be read twice, so what is not committed is kept; it is a batch or two.
-        self._again.extendleft(reversed(self._uncommitted))
+        # Standard input cannot be read twice, so uncommitted records stay in memory; they are a batch or two.
+        self._to_repeat.extendleft(reversed(self._uncommitted))
         self._uncommitted.clear()
         self._offsets = None
 
@@ -129,9 +129,9 @@ class FileSource(Source):
     def _is_done(self, record: Record) -> bool:
         return record.position.offset < (self.assignment()[record.position.topic_partition] or 0)
 
-    def _kept_records(self) -> Iterator[Record]:
-        while self._again:
-            record = self._again.popleft()
+    def _repeated_records(self) -> Iterator[Record]:
+        while self._to_repeat:
+            record = self._to_repeat.popleft()
             if not self._is_done(record):
                 yield record
 
@@ -161,7 +161,7 @@ class FileSource(Source):
 
 
 def _messages(stream: io.BufferedReader, *, max_bytes: int) -> Iterator[Line]:
-    """Lines, or protobuf messages that each have their length in front; the first bytes decide."""
+    """Lines, or length-delimited protobuf messages; the first bytes decide."""
     read_length = frame_lengths(stream.peek(PEEK_BYTES))
     if read_length is None:
         return read_lines(stream, max_bytes=max_bytes)
@@ -179,7 +179,7 @@ def file_records(
     paths: Sequence[str], *, max_record_bytes: int, translate: Translate | None = None
 ) -> Iterator[Record]:
     """
-    Every record of *paths*, for a reader that remembers no place in them.
+    Every record of *paths*, for a reader that does not use offsets.
 
     Raises:
         MonitorError: a file cannot be read.

@@ -1,4 +1,4 @@
-"""Records of Kafka topics: membership is the group's business, offsets are the ledger's."""
+"""Consumes Kafka topics: the consumer group assigns the partitions, the ledger holds the offsets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monitor.errors import DependencyUnreachable, MonitorError
 from monitor.ingest.assignment import AssignedPartition, Assignment, OffsetRange
 from monitor.ingest.corrupt_batch import BlockedPartition, first_readable, is_corrupt
 from monitor.ingest.kafka_client import milliseconds, open_consumer, translated_errors
-from monitor.ingest.kafka_reader import as_record, close, offset_ranges, ours, partition_numbers, problem_at, theirs
+from monitor.ingest.kafka_reader import as_record, close, from_kafka, offset_ranges, partitions_of, problem_at, to_kafka
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import LedgerOffsets, Poll, TopicPartition
 
@@ -28,24 +28,24 @@ log = structlog.get_logger(__name__)
 
 _SLICE_SECONDS = 0.1
 _OFFSET_RANGE_SECONDS = 2.0
-_IN_TIME = {"timeout_ms": 5_000}
-_JOIN_SECONDS = 8.0  # a group without a lost member is joined in 3 to 6
+_CLOSE_TIMEOUT = {"timeout_ms": 5_000}
+_JOIN_SECONDS = 8.0  # joining a group takes 3 to 6 s, unless it waits for a lost member
 
 
 class KafkaSource:
     """
-    A member of a consumer group that reads on from the ledger's offsets.
+    A member of a consumer group that starts from the ledger's offsets.
 
-    Kafka's own committed offsets are written for lag tools and never read: a partition that was just assigned stays
-    paused until its offset came from the ledger. Not safe for use by several threads.
+    Offsets are committed to Kafka for lag tools only, and never read back: a newly assigned partition stays paused
+    until its offset has been read from the ledger. Not thread-safe.
 
-    Keep the time between two polls short: kafka-python forgets a join that was answered between them and joins again,
-    so a group whose members are mostly busy elsewhere may take many rounds to settle.
+    Keep the time between two polls short: kafka-python forgets a join that was answered between polls and joins again,
+    so a group whose members rarely poll may need many rebalances to become stable.
 
     Args:
         settings: Brokers, topics and group.
-        ledger_offsets: Next offsets as the ledger holds them.
-        silence_seconds: Time without a record after which the brokers have to answer a question.
+        ledger_offsets: Returns the next offsets from the ledger.
+        silence_seconds: Time without records after which the source checks that a broker answers.
 
     Raises:
         DependencyUnreachable: no broker answers.
@@ -60,21 +60,21 @@ class KafkaSource:
         self._clock = WallClock()
         self._assignment = Assignment()
         self._blocked: dict[TopicPartition, BlockedPartition] = {}
-        self._in_hand: set[TopicPartition] = set()  # polled, and not in the ledger yet
-        self._named_at = float("-inf")
+        self._uncommitted: set[TopicPartition] = set()  # partitions with polled records that are not in the ledger yet
+        self._id_checked_at = float("-inf")
         self._silence_seconds = silence_seconds
-        self._heard_at = self._clock.monotonic()
-        self._tell_of_waiting_at = self._heard_at + _JOIN_SECONDS
-        self._lost_name: Exception | None = None
+        self._answered_at = self._clock.monotonic()
+        self._warn_of_waiting_at = self._answered_at + _JOIN_SECONDS
+        self._id_taken: Exception | None = None
         self._rebalances: deque[_Rebalance] = deque()
         self._consumer: Any = self._connect()
 
     def check_topics(self) -> None:
         """
-        Make sure that every topic exists.
+        Check that every topic exists.
 
         Raises:
-            DependencyUnreachable: naming the topics that do not.
+            DependencyUnreachable: some do not; the message names them.
         """
         if missing := self._missing_topics(self._consumer):
             raise DependencyUnreachable(
@@ -83,57 +83,57 @@ class KafkaSource:
             )
 
     def poll(self, timeout_seconds: float) -> Poll:
-        self._keep_name()
-        if given_up := self._retry_blocked():
-            return given_up
-        # In slices: a partition that is assigned meanwhile is read in this call, not after the next one's idle wait.
+        self._check_instance_id()
+        if skipped := self._retry_blocked():
+            return skipped
+        # In slices, so that a partition that is assigned during this call is read in it.
         for _ in range(max(1, math.ceil(timeout_seconds / _SLICE_SECONDS))):
             if fetched := self._poll_once(min(timeout_seconds, _SLICE_SECONDS)):
-                self._heard_at = self._clock.monotonic()
+                self._answered_at = self._clock.monotonic()
                 polled = _as_poll(fetched)
-                self._in_hand.update(polled.next_offsets)
+                self._uncommitted.update(polled.next_offsets)
                 return polled
-        self._need_an_answer()
-        self._tell_of_waiting()
+        self._check_brokers()
+        self._warn_of_waiting()
         return Poll()
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
         return {partition: owned.ledger_offset for partition, owned in self._assignment.owned.items()}
 
     def committed(self, next_offsets: Mapping[TopicPartition, int]) -> None:
-        ours = self._assignment.commit(next_offsets)
-        self._in_hand.difference_update(next_offsets)
-        if ours and self._consumer is not None:
-            # Not waited for, and its failure does no harm: the next commit says the same and more.
-            self._write_group_offsets(ours)
-            self._read_on(partition for partition in ours if partition in self._blocked)
+        owned = self._assignment.commit(next_offsets)
+        self._uncommitted.difference_update(next_offsets)
+        if owned and self._consumer is not None:
+            # Asynchronous, and a failure does no harm, since the next commit covers these offsets too.
+            self._write_group_offsets(owned)
+            self._unblock(partition for partition in owned if partition in self._blocked)
 
     def rewind(self) -> None:
-        self._follow_rebalances()
+        self._apply_rebalances()
         if self._consumer is not None:
-            self._consumer.pause(*theirs(self._assignment.owned))
+            self._consumer.pause(*to_kafka(self._assignment.owned))
         self._assignment.rewind()
-        self._in_hand.clear()
+        self._uncommitted.clear()
 
     def lag(self) -> Mapping[TopicPartition, int]:
         return {partition: self._lag(partition, owned) for partition, owned in self._assignment.owned.items()}
 
     def blocked(self) -> str:
-        blocked = [each for _, each in sorted(self._blocked.items()) if each.partition in self._assignment.owned]
-        return " ".join(each.sentence(self._settings.unreadable_tries) for each in blocked)
+        blocked = [block for partition, block in sorted(self._blocked.items()) if partition in self._assignment.owned]
+        return " ".join(block.sentence(self._settings.unreadable_tries) for block in blocked)
 
     def close(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            close(consumer, **_IN_TIME)  # nothing is lost: the group finds out by itself
+            close(consumer, **_CLOSE_TIMEOUT)  # if leaving the group fails, its session times out
         self._rebalances.clear()
         self._assignment = Assignment()
 
-    def _tell_of_waiting(self) -> None:
-        """Say once why a replica that has just started owns nothing yet."""
-        if self._assignment.owned or self._clock.monotonic() < self._tell_of_waiting_at:
+    def _warn_of_waiting(self) -> None:
+        """Log once why a replica that has just started has no partition yet."""
+        if self._assignment.owned or self._clock.monotonic() < self._warn_of_waiting_at:
             return
-        self._tell_of_waiting_at = math.inf
+        self._warn_of_waiting_at = math.inf
         log.warning(
             "group.waiting",
             group=self._settings.group_id,
@@ -142,21 +142,21 @@ class KafkaSource:
             "replicas; with kafka.group_instance_id a replica that starts again takes its place at once",
         )
 
-    def _need_an_answer(self) -> None:
+    def _check_brokers(self) -> None:
         """
-        After a long silence, ask: to kafka-python brokers that are away are brokers that have no records.
+        After a long silence, send a request: kafka-python's poll returns no records if the brokers are unreachable.
 
         Raises:
             BrokersUnreachable: none answers.
         """
-        if self._consumer is None or self._clock.monotonic() - self._heard_at < self._silence_seconds:
+        if self._consumer is None or self._clock.monotonic() - self._answered_at < self._silence_seconds:
             return
         with translated_errors(self._settings):
             if owned := list(self._assignment.owned):
                 self._offset_ranges(owned)
             elif not self._consumer.topics():
                 raise KafkaTimeoutError
-        self._heard_at = self._clock.monotonic()
+        self._answered_at = self._clock.monotonic()
 
     def _connect(self) -> Any:
         settings = self._settings
@@ -169,27 +169,27 @@ class KafkaSource:
             session_timeout_ms=milliseconds(settings.session_timeout_seconds),
             heartbeat_interval_ms=milliseconds(min(3.0, settings.session_timeout_seconds / 3)),
             metadata_max_age_ms=milliseconds(settings.metadata_max_age_seconds),
-            # Not cooperative (KIP-429): kafka-python's poll waits for a join either way, and cooperative needs two.
-            # Measured as a second and third member joined on 12 partitions: nothing was read for 2.1 s, here 0.1 s.
+            # Not cooperative (KIP-429): kafka-python's poll waits for each join, and cooperative needs two of them.
+            # When a second and third member joined on 12 partitions, reading paused for 2.1 s; like this for 0.1 s.
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
         )
         consumer.subscribe(topics=list(settings.topics), listener=_Listener(consumer, self._rebalances))
-        # Before the group is joined: a leader that does not know the partitions hands out none, for a minute.
+        # Load the metadata before joining: a group leader that does not know a topic's partitions assigns none of them.
         try:
             self._missing_topics(consumer)
         except MonitorError:
-            close(consumer, **_IN_TIME)
+            close(consumer, **_CLOSE_TIMEOUT)
             raise
         return consumer
 
     def _missing_topics(self, consumer: Any) -> list[str]:
         with translated_errors(self._settings):
-            return [topic for topic in self._settings.topics if not partition_numbers(consumer, topic)]
+            return [topic for topic in self._settings.topics if not partitions_of(consumer, topic)]
 
     def _poll_once(self, timeout_seconds: float) -> Mapping[KafkaPartition, list[Any]]:
         if self._consumer is None:
             self._consumer = self._connect()
-        self._take_over()
+        self._start_assigned()
         try:
             fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds))
         except Exception as error:
@@ -198,73 +198,69 @@ class KafkaSource:
             if getattr(error, "retriable", False) or isinstance(error, OSError):
                 self.rewind()
             else:
-                # kafka-python may loop forever over a batch that made it raise, so this consumer is not asked again.
+                # kafka-python may loop forever over a batch that made it raise, so open a new consumer.
                 self.close()
             with translated_errors(self._settings):
                 raise
-        self._follow_rebalances()
-        # What was revoked, or revoked and assigned again, during this poll belongs to somebody else or is read again.
-        return {partition: records for partition, records in fetched.items() if ours(partition) in self.assignment()}
+        self._apply_rebalances()
+        # Drop records of partitions that were revoked during this poll, even if they were assigned to us again.
+        return {part: records for part, records in fetched.items() if from_kafka(part) in self._assignment.owned}
 
     def _block(self) -> bool:
-        """Block the partitions whose next batch cannot be read, and let the others go on; whether any is blocked."""
-        logs = self._offset_ranges(list(self._assignment.owned))
-        # All before it was returned and recorded, so the batch is the next one of its partition.
-        next_offsets = {
-            partition: owned.next_offset
-            for partition, owned in self._assignment.owned.items()
-            if owned.next_offset < logs[partition].end
-        }
+        """Block the partitions whose next batch is corrupt, so that others continue; returns whether there are any."""
+        next_offsets = {partition: owned.next_offset for partition, owned in self._assignment.owned.items()}
+        logs = self._offset_ranges(next_offsets)
         self.close()  # as in _poll_once
-        found = False
+        is_any_blocked = False
+        # Everything before a corrupt batch was returned and recorded, so it is the next batch of its partition.
         for partition, offset in sorted(next_offsets.items()):
-            if problem := problem_at(self._settings, partition, offset):
-                found = True
+            if offset < logs[partition].end and (problem := problem_at(self._settings, partition, offset)):
+                is_any_blocked = True
                 blocked = BlockedPartition(partition, offset)
                 self._blocked[partition] = blocked.tried(problem, now=self._clock.monotonic())
                 log.error("batch.corrupt", **partition._asdict(), offset=offset, problem=problem)
-        return found
+        return is_any_blocked
 
     def _retry_blocked(self) -> Poll | None:
-        """Try corrupt batches again; after enough tries, a poll of the record that stands for one."""
+        """Try corrupt batches again; after `unreadable_tries`, return a placeholder record and skip the batch."""
         for partition, blocked in sorted(self._blocked.items()):
             if partition not in self._assignment.owned or self._clock.monotonic() < blocked.retry_at:
                 continue
             if not (problem := problem_at(self._settings, partition, blocked.offset)):
-                self._read_on([partition])
+                self._unblock([partition])
                 continue
             self._blocked[partition] = blocked.tried(problem, now=self._clock.monotonic())
             if 0 < self._settings.unreadable_tries <= self._blocked[partition].tries:
-                return self._give_up(self._blocked[partition])
+                return self._skip(self._blocked[partition])
         return None
 
-    def _give_up(self, blocked: BlockedPartition) -> Poll:
+    def _skip(self, blocked: BlockedPartition) -> Poll:
         offset_range = self._offset_ranges([blocked.partition])[blocked.partition]
         end = first_readable(blocked.offset, offset_range.end, partial(problem_at, self._settings, blocked.partition))
         return Poll(records=(blocked.skipped(end),), next_offsets={blocked.partition: end})
 
-    def _read_on(self, partitions: Iterable[TopicPartition]) -> None:
-        """Go on with partitions that were blocked, from the ledger's offset."""
+    def _unblock(self, partitions: Iterable[TopicPartition]) -> None:
+        """Resume blocked partitions from the ledger's offset."""
         for partition in list(partitions):
             del self._blocked[partition]
-            at = KafkaPartition(*partition)
-            self._consumer.seek(at, self._assignment.owned[partition].next_offset)
-            self._consumer.resume(at)
+            kafka_partition = KafkaPartition(*partition)
+            self._consumer.seek(kafka_partition, self._assignment.owned[partition].next_offset)
+            self._consumer.resume(kafka_partition)
             log.info("partition.read_on", **partition._asdict())
 
-    def _keep_name(self) -> None:
+    def _check_instance_id(self) -> None:
         """
-        Find out whether another replica has taken our name; kafka-python only logs that, and reads on as a member.
+        Check that no other replica uses our `group.instance.id`; kafka-python only logs that and continues to poll.
 
         Raises:
-            ConfigInvalid: one has.
+            ConfigInvalid: another replica uses it.
         """
-        if self._lost_name is not None:
+        if self._id_taken is not None:
             with translated_errors(self._settings):
-                raise self._lost_name
+                raise self._id_taken
         now = self._clock.monotonic()
-        if self._settings.group_instance_id and now - self._named_at >= self._settings.session_timeout_seconds / 3:
-            self._named_at = now
+        if self._settings.group_instance_id and now - self._id_checked_at >= self._settings.session_timeout_seconds / 3:
+            self._id_checked_at = now
             self._write_group_offsets({partition: at.next_offset for partition, at in self._assignment.owned.items()})
 
     def _write_group_offsets(self, next_offsets: Mapping[TopicPartition, int]) -> None:
@@ -276,37 +272,38 @@ class KafkaSource:
         if isinstance(response, Exception):
             log.debug("group_offset.not_written", partitions=len(offsets), error=str(response))
         if isinstance(response, FencedInstanceIdError):
-            self._lost_name = response
+            self._id_taken = response
 
-    def _follow_rebalances(self) -> None:
+    def _apply_rebalances(self) -> None:
         while self._rebalances:
             change, partitions = self._rebalances.popleft()
             change(self._assignment, partitions)
 
-    def _take_over(self) -> None:
+    def _start_assigned(self) -> None:
+        """Seek newly assigned partitions to the ledger's offsets and resume them."""
         unread = self._assignment.unread
         if not unread:
             return
         try:
             offsets = self._ledger_offsets(unread)
         except MonitorError:
-            # Nothing may be returned now, but a member that never polls holds up every rebalance.
+            # Poll although nothing may be returned: a member that does not poll blocks every rebalance.
             self.rewind()
             with suppress(KafkaError, OSError):
                 self._consumer.poll(timeout_ms=0)
-            self._follow_rebalances()
+            self._apply_rebalances()
             raise
         logs = self._offset_ranges(unread)
         for partition in sorted(unread):
             self._begin(partition, offsets.get(partition), logs[partition])
-        self._consumer.resume(*theirs(unread - self._blocked.keys()))
+        self._consumer.resume(*to_kafka(unread - self._blocked.keys()))
         log.info("partitions.assigned", partitions=len(unread), owned=len(self._assignment.owned))
 
     def _begin(self, partition: TopicPartition, ledger_offset: int | None, offset_range: OffsetRange) -> None:
         owned = self._assignment.begin(partition, ledger_offset, log=offset_range, start=self._settings.start)
         self._consumer.seek(KafkaPartition(*partition), owned.next_offset)
         if partition in self._blocked and self._blocked[partition].offset != owned.next_offset:
-            del self._blocked[partition]  # another owner has got past it
+            del self._blocked[partition]  # another owner has skipped or read the batch
         if ledger_offset is not None and owned.next_offset != ledger_offset:
             cause = "records expired" if ledger_offset < offset_range.beginning else "topic is shorter than before"
             offsets = {"ledger_offset": ledger_offset, "next_offset": owned.next_offset}
@@ -318,12 +315,12 @@ class KafkaSource:
             return offset_ranges(self._consumer, partitions, timeout_ms=timeout_ms)
 
     def _lag(self, partition: TopicPartition, owned: AssignedPartition) -> int:
-        of_kafka, read_to = KafkaPartition(*partition), owned.next_offset
-        if not any(partition in those for those in (self._assignment.unread, self._blocked, self._in_hand)):
-            # Behind the last record may stand markers of transactions, which the client passes and never returns.
+        kafka_partition, position = KafkaPartition(*partition), owned.next_offset
+        if not any(partition in those for those in (self._assignment.unread, self._blocked, self._uncommitted)):
+            # The log may end with transaction markers: the client's position passes them, but returns no record.
             with suppress(KafkaError):
-                read_to = max(read_to, self._consumer.position(of_kafka, timeout_ms=0) or 0)
-        return max(0, max(self._consumer.highwater(of_kafka) or 0, owned.log_end) - read_to)
+                position = max(position, self._consumer.position(kafka_partition, timeout_ms=0) or 0)
+        return max(0, max(self._consumer.highwater(kafka_partition) or 0, owned.log_end) - position)
 
 
 _Change = Callable[[Assignment, Iterable[TopicPartition]], None]
@@ -332,9 +329,9 @@ _Rebalance = tuple[_Change, frozenset[TopicPartition]]
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python ships without types
     """
-    Notes what the group decided, for `poll` to follow.
+    Queues rebalances, for `poll` to apply.
 
-    Runs on the client's own thread, which also sends heartbeats: no database may be asked here.
+    Runs on the client's own thread, which also sends heartbeats, so it must not wait for the database.
     """
 
     def __init__(self, consumer: Any, rebalances: deque[_Rebalance]) -> None:
@@ -342,17 +339,17 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
         self._rebalances = rebalances
 
     def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
-        # Or else this very poll would fetch from Kafka's committed offset.
+        # Otherwise the current poll would fetch from the offset committed in Kafka.
         self._consumer.pause(*assigned)
-        self._rebalances.append((Assignment.assign, frozenset(map(ours, assigned))))
+        self._rebalances.append((Assignment.assign, frozenset(map(from_kafka, assigned))))
 
     def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
-        self._rebalances.append((Assignment.revoke, frozenset(map(ours, revoked))))
+        self._rebalances.append((Assignment.revoke, frozenset(map(from_kafka, revoked))))
 
 
 def _as_poll(fetched: Mapping[KafkaPartition, list[Any]]) -> Poll:
-    read = {ours(partition): [as_record(record) for record in records] for partition, records in fetched.items()}
+    by_partition = {from_kafka(partition): [*map(as_record, records)] for partition, records in fetched.items()}
     return Poll(
-        records=tuple(record for records in read.values() for record in records),
-        next_offsets={partition: records[-1].next_offset for partition, records in read.items()},
+        records=tuple(record for records in by_partition.values() for record in records),
+        next_offsets={partition: records[-1].next_offset for partition, records in by_partition.items()},
     )

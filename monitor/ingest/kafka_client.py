@@ -1,4 +1,4 @@
-"""Options that all our Kafka clients share: address, name, security; and what their errors mean to us."""
+"""Options that all Kafka clients share (address, name, security), and the translation of their errors."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
         "ssl_check_hostname": settings.ssl_check_hostname,
         "request_timeout_ms": milliseconds(settings.request_timeout_seconds),
         "bootstrap_timeout_ms": milliseconds(settings.request_timeout_seconds),
-        "reconnect_backoff_max_ms": 1_000,  # a broker that comes back is found within a second, not after 30
+        "reconnect_backoff_max_ms": 1_000,  # reconnect to a broker within a second of its return, not after 30
     } | {name: value for name, value in given.items() if value}
 
 
 def open_consumer(settings: KafkaSettings, **options: Any) -> Any:
     """
-    A consumer of kafka-python that commits nothing by itself, and joins no group unless *options* name one.
+    A kafka-python consumer without automatic commits; it joins a group only if *options* name one.
 
     Raises:
         ConfigInvalid: the client refuses its options.
@@ -58,14 +58,14 @@ def open_consumer(settings: KafkaSettings, **options: Any) -> Any:
             **{"group_id": None, **options},
             enable_auto_commit=False,
             allow_auto_create_topics=False,
-            auto_offset_reset="earliest",  # for an offset that retention has taken while we read
+            auto_offset_reset="earliest",  # if retention deletes records before we read them
             isolation_level="read_committed",
         )
 
 
 def producer(settings: KafkaSettings, *, most_bytes: int) -> KafkaProducer:
     """
-    A producer that waits for all replicas, and for no broker longer than *settings* say.
+    A producer that waits for all in-sync replicas, with the timeouts of *settings*.
 
     Raises:
         KafkaError: no broker answers; see `translated_errors`.
@@ -82,10 +82,10 @@ def producer(settings: KafkaSettings, *, most_bytes: int) -> KafkaProducer:
 
 def send_all(topic: str, values: Iterable[tuple[str, bytes]], settings: KafkaSettings, *, most_bytes: int) -> None:
     """
-    Send each key and value to *topic*; returns when all are there.
+    Send each key and value to *topic*; returns when all are acknowledged.
 
     Raises:
-        BrokersUnreachable: some may not be there: send all again, what comes twice counts once.
+        BrokersUnreachable: some may not have arrived: send all again, since duplicates count once.
     """
     with translated_errors(settings), closing(producer(settings, most_bytes=most_bytes)) as opened:
         for acknowledged in [opened.send(topic, key=key.encode(), value=value) for key, value in values]:
@@ -93,18 +93,18 @@ def send_all(topic: str, values: Iterable[tuple[str, bytes]], settings: KafkaSet
 
 
 def milliseconds(seconds: float) -> int:
-    """*seconds* as kafka-python wants them."""
+    """*seconds* as an integer number of milliseconds."""
     return round(seconds * 1_000)
 
 
 @contextmanager
 def translated_errors(settings: KafkaSettings) -> Iterator[None]:
     """
-    Turns errors of the client into one sentence that says what to do.
+    Translate errors of the client into one sentence that says what to do.
 
     Raises:
-        ConfigInvalid: the client refuses its options, or another replica has taken our name in the group.
-        BrokersUnreachable: anything else that went wrong between us and the brokers.
+        ConfigInvalid: the client refuses its options, or another replica uses our `group.instance.id`.
+        BrokersUnreachable: any other error of the client or the network.
     """
     try:
         yield
@@ -126,7 +126,7 @@ def _sentence(error: Exception, settings: KafkaSettings) -> str:
         case errors.TopicAuthorizationFailedError() | errors.GroupAuthorizationFailedError():
             return f"Kafka at {where} forbids it ({error}); allow READ on the topics and on group {settings.group_id}."
         case errors.KafkaError(retriable=True) | OSError() if is_guarded:
-            # To kafka-python a broker that hangs up on wrong credentials is one that does not answer.
+            # A broker may close the connection on wrong credentials; kafka-python reports that as no answer.
             return (
                 f"No Kafka broker at {where} lets us in; check kafka.security_protocol, sasl_* and ssl_*, "
                 "kafka.bootstrap_servers, and that the broker runs."
@@ -145,21 +145,21 @@ def _secret(value: str, path: str) -> str:
 
 
 def _receive(transport: Any) -> tuple[bytes | memoryview, errors.KafkaConnectionError | None]:
-    """All that has come, and why no more can; kafka-python asks for 4 kB at a time, and has no setting for it."""
-    pieces, problem = [], None
+    """Receive all available bytes, in large chunks: kafka-python reads 4 kB at a time, and has no setting for it."""
+    chunks, problem = [], None
     try:
-        while piece := transport._sock.recv(_RECEIVED_BYTES):  # noqa: SLF001
-            pieces.append(piece)
+        while chunk := transport._sock.recv(_RECEIVED_BYTES):  # noqa: SLF001
+            chunks.append(chunk)
         problem = errors.KafkaConnectionError("socket disconnected")
     except (BlockingIOError, InterruptedError):
         pass
-    except Exception as error:  # noqa: BLE001  (whatever it is costs this connection alone, as in kafka-python)
+    except Exception as error:  # noqa: BLE001  (any error ends only this connection, as in kafka-python)
         problem = errors.KafkaConnectionError(error)
-    return memoryview(b"".join(pieces)), problem  # parts of which are no copies
+    return memoryview(b"".join(chunks)), problem  # slices of a memoryview are not copies
 
 
 def _read(frame: Any, size: int | None = None) -> bytes:
-    """What follows in *frame*, or so many bytes of it; kafka-python copies them twice."""
+    """Read the rest of *frame*, or *size* bytes, with one copy; kafka-python makes two."""
     begin = frame._idx  # noqa: SLF001
     frame._idx = len(frame) if size is None else min(begin + size, len(frame))  # noqa: SLF001
     with memoryview(frame) as view:
@@ -167,5 +167,5 @@ def _read(frame: Any, size: int | None = None) -> bytes:
 
 
 _RECEIVED_BYTES = 256 * 1024
-KafkaTCPTransport._sock_recv = _receive  # noqa: SLF001  # TLS, which comes in records of 16 kB, has a method of its own
+KafkaTCPTransport._sock_recv = _receive  # noqa: SLF001  # not for TLS, which reads records of 16 kB in another method
 KafkaBytes.read = _read

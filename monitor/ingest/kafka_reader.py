@@ -1,4 +1,4 @@
-"""Reads Kafka topics, or ranges of them, without a group: nothing is joined, and no offset is written anywhere."""
+"""Reads Kafka topics, or ranges of them, without a consumer group and without committing offsets."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _METADATA_ATTEMPTS = 3
 
 class KafkaReader:
     """
-    Reads partitions from any offset; for a batch that the client cannot read it returns a record that stands for it.
+    Reads partitions from any offset; returns a placeholder record for a batch that the client cannot read.
 
     Args:
         settings: Brokers.
 
     Attributes:
-        positions: Offset to read next of each partition that is read.
+        positions: Offset to read next of each assigned partition.
 
     Raises:
         DependencyUnreachable: no broker answers.
@@ -50,11 +50,11 @@ class KafkaReader:
         self.positions: dict[TopicPartition, int] = {}
 
     def close(self) -> None:
-        """Release connections; safe to call twice."""
+        """Close all connections; safe to call twice."""
         close(self._consumer)
 
     def topics(self) -> Sequence[str]:
-        """Topics that the brokers let us see, in order; their own are left out."""
+        """Topics that we may see, sorted, without internal ones."""
         with translated_errors(self._settings):
             return sorted(topic for topic in self._consumer.topics() if not topic.startswith("__"))
 
@@ -63,81 +63,82 @@ class KafkaReader:
         Partitions of *topics*, in order.
 
         Raises:
-            DependencyUnreachable: a topic is not there.
+            DependencyUnreachable: a topic does not exist.
         """
         return [TopicPartition(topic, number) for topic in topics for number in self._numbers(topic)]
 
     def offset_ranges(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, OffsetRange]:
-        """Which offsets each of *partitions* holds."""
+        """The range of offsets in each of *partitions*."""
         with translated_errors(self._settings):
             return offset_ranges(self._consumer, partitions)
 
     def offsets_at(self, partitions: Iterable[TopicPartition], moment: float | None) -> Mapping[TopicPartition, int]:
-        """Offset of the first record at *moment* (Unix seconds) or later; without partitions that hold none."""
+        """Offset of the first record at *moment* (Unix seconds) or later; partitions without one are left out."""
         if moment is None:
             return {}
         with translated_errors(self._settings):
-            found = self._consumer.offsets_for_times(dict.fromkeys(theirs(partitions), milliseconds(moment)))
-        return {ours(each): at.offset for each, at in found.items() if at is not None}
+            offsets = self._consumer.offsets_for_times(dict.fromkeys(to_kafka(partitions), milliseconds(moment)))
+        return {from_kafka(partition): at.offset for partition, at in offsets.items() if at is not None}
 
     def start(self, offsets: Mapping[TopicPartition, int], *, ends: Mapping[TopicPartition, int] | None = None) -> None:
-        """Read on from *offsets*; *ends* are those before which the reader skips what it cannot read."""
+        """Read from *offsets*; corrupt batches are skipped at most up to *ends*, by default the ends of the log."""
         self.positions, self._ends = dict(offsets), ends or {}
-        self._consumer.assign(theirs(offsets))
+        self._consumer.assign(to_kafka(offsets))
         for partition, offset in offsets.items():
             self._consumer.seek(KafkaPartition(*partition), offset)
 
     def fetch(
         self, timeout_seconds: float, *, only: Collection[TopicPartition] | None = None, max_records: int | None = None
     ) -> Sequence[Record]:
-        """What comes within *timeout_seconds*, each partition's records in order; those of *only* where it is given."""
+        """Records that arrive within *timeout_seconds*, ordered within each partition; only of partitions in *only*."""
         with translated_errors(self._settings):
             if only is not None:
-                self._consumer.pause(*theirs(self.positions.keys() - set(only)))
-                self._consumer.resume(*theirs(only))
+                self._consumer.pause(*to_kafka(self.positions.keys() - set(only)))
+                self._consumer.resume(*to_kafka(only))
             try:
                 fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds), max_records=max_records)
             except Exception as error:
                 if not is_corrupt(error):
                     raise
                 return self._skip_corrupt()
-            for partition in self.positions:  # not the last record's: what compaction took leaves gaps
+            for partition in self.positions:  # not last record + 1, since compaction leaves gaps
                 self.positions[partition] = self._consumer.position(KafkaPartition(*partition))
         return [as_record(record) for records in fetched.values() for record in records]
 
     def last(self, topic: str, records: int) -> Sequence[Record]:
-        """The last *records* of *topic*, about as many of each partition, oldest first; fewer where it holds fewer."""
+        """The last *records* of *topic*, spread evenly over its partitions, oldest first."""
         ranges = self.offset_ranges(self.partitions(topic))
-        held = {part: offsets for part, offsets in ranges.items() if offsets.beginning < offsets.end}
-        each = -(-records // max(1, len(held)))
-        ends = {part: offsets.end for part, offsets in held.items()}
-        self.start({part: max(offsets.beginning, offsets.end - each) for part, offsets in held.items()}, ends=ends)
-        found: list[Record] = []
+        filled = {part: offsets for part, offsets in ranges.items() if offsets.beginning < offsets.end}
+        per_partition = -(-records // max(1, len(filled)))
+        ends = {part: offsets.end for part, offsets in filled.items()}
+        starts = {part: max(offsets.beginning, offsets.end - per_partition) for part, offsets in filled.items()}
+        self.start(starts, ends=ends)
+        fetched: list[Record] = []
         deadline = time.monotonic() + self._settings.request_timeout_seconds
         while time.monotonic() < deadline and any(self.positions[part] < end for part, end in ends.items()):
-            found += self.fetch(_SLICE_SECONDS)
-        found = [record for record in found if record.position.offset < ends[record.position.topic_partition]]
-        return sorted(found, key=lambda record: (record.timestamp or 0.0, record.position))[-records:]
+            fetched += self.fetch(_SLICE_SECONDS)
+        last = [record for record in fetched if record.position.offset < ends[record.position.topic_partition]]
+        return sorted(last, key=lambda record: (record.timestamp or 0.0, record.position))[-records:]
 
     def follow(self, topics: Sequence[str], *, from_beginning: bool) -> None:
         """
-        Read *topics* with `fetch` from now on, from their ends or from their beginnings.
+        Let `fetch` read *topics*, from their ends or from their beginnings.
 
         Raises:
-            DependencyUnreachable: a topic is not there.
+            DependencyUnreachable: a topic does not exist.
         """
-        held = self.offset_ranges(self.partitions(*topics))
-        self.start({part: offsets.beginning if from_beginning else offsets.end for part, offsets in held.items()})
+        ranges = self.offset_ranges(self.partitions(*topics))
+        self.start({part: offsets.beginning if from_beginning else offsets.end for part, offsets in ranges.items()})
 
     def _numbers(self, topic: str) -> Sequence[int]:
         with translated_errors(self._settings):
-            if found := partition_numbers(self._consumer, topic):
-                return sorted(found)
+            if numbers := partitions_of(self._consumer, topic):
+                return sorted(numbers)
         raise DependencyUnreachable(no_such_topic(self._settings, topic, self.topics()))
 
     def _skip_corrupt(self) -> Sequence[Record]:
-        """Go on behind corrupt batches, with another client: this one may loop over them for ever."""
-        ends = {**self._consumer.end_offsets(theirs(self.positions)), **self._ends}
+        """Skip corrupt batches, and continue with a new client: the present one may loop over them for ever."""
+        ends = {**self._consumer.end_offsets(to_kafka(self.positions)), **self._ends}
         self.close()
         skipped = []
         for partition, offset in sorted(self.positions.items()):
@@ -152,16 +153,16 @@ class KafkaReader:
 
 def problem_at(settings: KafkaSettings, partition: TopicPartition, offset: int) -> str:
     """
-    What the client says to the batch at *offset*; empty where it reads it, or finds nothing to read.
+    The client's error on reading the batch at *offset*; empty if it can read it, or if there is none.
 
-    With a client of its own each time: one that has met such a batch may loop over it for ever.
+    Opens a new client each time, since one that has read a corrupt batch may loop over it for ever.
 
     Raises:
-        DependencyUnreachable: the broker cannot be asked.
+        DependencyUnreachable: the broker does not answer.
     """
     consumer = open_consumer(settings, max_poll_records=1)
     try:
-        consumer.assign(theirs([partition]))
+        consumer.assign(to_kafka([partition]))
         consumer.seek(KafkaPartition(*partition), offset)
         for _ in range(_SLICES):
             if consumer.poll(timeout_ms=milliseconds(_SLICE_SECONDS)):
@@ -177,7 +178,7 @@ def problem_at(settings: KafkaSettings, partition: TopicPartition, offset: int) 
 
 
 def as_record(record: Any) -> Record:
-    """What kafka-python read, as ours."""
+    """Convert a record of kafka-python."""
     value = record.value
     too_large = CorruptBatch(value.next_offset, value.detail, is_too_large=True) if isinstance(value, StandIn) else None
     return Record(
@@ -190,56 +191,57 @@ def as_record(record: Any) -> Record:
     )
 
 
-def ours(partition: KafkaPartition) -> TopicPartition:
-    """A partition of kafka-python, as ours."""
+def from_kafka(partition: KafkaPartition) -> TopicPartition:
+    """Convert a partition of kafka-python."""
     return TopicPartition(partition.topic, partition.partition)
 
 
 def no_such_topic(settings: KafkaSettings, topic: str, others: Sequence[str]) -> str:
-    """One sentence about a topic that is not there, with those that are."""
-    there = f"it has {', '.join(others)}" if others else "it has no topic at all"
-    return f"Kafka at {settings.bootstrap_servers} has no topic {topic} ({there}); create it, or name another."
+    """Message for a topic that does not exist; lists those that do."""
+    existing = f"it has {', '.join(others)}" if others else "it has no topic at all"
+    return f"Kafka at {settings.bootstrap_servers} has no topic {topic} ({existing}); create it, or name another."
 
 
-def theirs(partitions: Iterable[TopicPartition]) -> list[KafkaPartition]:
-    """Our partitions, as those of kafka-python."""
+def to_kafka(partitions: Iterable[TopicPartition]) -> list[KafkaPartition]:
+    """Convert partitions to those of kafka-python."""
     return [KafkaPartition(*partition) for partition in partitions]
 
 
-def partition_numbers(consumer: Any, topic: str) -> Collection[int]:
-    """Partitions of *topic*; none where there is no such topic."""
-    # An answer that was on its way when the topic was named knows nothing of it, and counts as the answer.
+def partitions_of(consumer: Any, topic: str) -> Collection[int]:
+    """Partition numbers of *topic*; empty if it does not exist."""
+    # Ask several times: kafka-python may take a response to an earlier metadata request, without the topic, for the
+    # answer.
     return next(filter(None, (consumer.partitions_for_topic(topic) for _ in range(_METADATA_ATTEMPTS))), ())
 
 
 def offset_ranges(
     consumer: Any, partitions: Iterable[TopicPartition], **options: Any
 ) -> Mapping[TopicPartition, OffsetRange]:
-    """Which offsets each of *partitions* holds."""
-    wanted = theirs(partitions)
+    """The range of offsets in each of *partitions*."""
+    wanted = to_kafka(partitions)
     beginnings, ends = consumer.beginning_offsets(wanted, **options), consumer.end_offsets(wanted, **options)
-    return {ours(each): OffsetRange(beginnings[each], ends[each]) for each in wanted}
+    return {from_kafka(part): OffsetRange(beginnings[part], ends[part]) for part in wanted}
 
 
 def close(consumer: Any, **options: Any) -> None:
-    """Release the connections of *consumer*, whatever state it is in; safe to call twice."""
+    """Close *consumer*, whatever its state; safe to call twice."""
     with suppress(KafkaError, OSError):
         consumer.close(autocommit=False, **options)
 
 
 _FULL = 5_000
-"""Records of one partition that wait for those of the others."""
+"""Most records of one partition that are buffered until the other partitions catch up."""
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaRange:
     """
-    Which records are read.
+    The records to read.
 
     Attributes:
-        topics: Where from.
-        since: Unix seconds of the first record; None for the beginning.
-        until: Unix seconds that no record reaches; None for the end of the topics as they are now.
+        topics: Topics to read.
+        since: Time of the first record, Unix seconds; None for the beginning of the topics.
+        until: Only records before this time, Unix seconds; None for the present end of the topics.
     """
 
     topics: Sequence[str]
@@ -249,26 +251,35 @@ class KafkaRange:
 
 @dataclass(slots=True)
 class _Part:
-    """One partition: from *start* to before *end*, records that wait, and how far they were handed on."""
+    """
+    State of one partition.
+
+    Attributes:
+        start: First offset to read.
+        end: Offset at which to stop.
+        buffer: Records that no poll has returned yet.
+        next_offset: Offset after the last record that a poll returned.
+        committed: Next offset in the ledger, or None.
+    """
 
     start: int
     end: int
-    waiting: deque[Record] = field(default_factory=deque)
+    buffer: deque[Record] = field(default_factory=deque)
     next_offset: int = 0
     committed: int | None = None
 
 
 class KafkaRangeSource(Source):
     """
-    A `Source` over a range; partitions are merged by the time of their records, so that event time goes forward.
+    A `Source` over a range of records; merges partitions by the timestamps of their records, so that time advances.
 
     Args:
         settings: Brokers.
-        kafka_range: What is read.
-        batch_records: Records per poll at most.
+        kafka_range: The records to read.
+        batch_records: Most records per poll.
 
     Raises:
-        DependencyUnreachable: no broker answers, or a topic is not there.
+        DependencyUnreachable: no broker answers, or a topic does not exist.
         ConfigInvalid: the client refuses its options.
     """
 
@@ -284,11 +295,11 @@ class KafkaRangeSource(Source):
         self.rewind()
 
     def poll(self, timeout_seconds: float) -> Poll:
-        del timeout_seconds  # batches are always full: a back-test must not depend on how the brokers answered
+        del timeout_seconds  # batches are always full, so that a replay does not depend on the brokers' timing
         try:
             records = tuple(islice(self._unread, self._batch_records))
         except BaseException:
-            self.rewind()  # a generator that raised is over
+            self.rewind()  # a generator that has raised cannot continue
             raise
         next_offsets = {record.position.topic_partition: record.next_offset for record in records}
         for partition, offset in next_offsets.items():
@@ -304,7 +315,7 @@ class KafkaRangeSource(Source):
 
     def rewind(self) -> None:
         for part in self._parts.values():
-            part.waiting.clear()
+            part.buffer.clear()
             part.next_offset = part.start if part.committed is None else part.committed
         ends = {partition: part.end for partition, part in self._parts.items()}
         self._reader.start({partition: part.next_offset for partition, part in self._parts.items()}, ends=ends)
@@ -318,17 +329,17 @@ class KafkaRangeSource(Source):
         self._reader.close()
 
     def _records(self, partition: TopicPartition, part: _Part) -> Iterator[Record]:
-        while part.waiting or self._reader.positions[partition] < part.end:
-            if part.waiting:
-                yield part.waiting.popleft()
+        while part.buffer or self._reader.positions[partition] < part.end:
+            if part.buffer:
+                yield part.buffer.popleft()
             else:
                 self._fetch()
 
     def _fetch(self) -> None:
-        """Read on, in all partitions that have room."""
+        """Fetch records of all partitions whose buffer has room."""
         before, deadline = dict(self._reader.positions), time.monotonic() + self._settings.request_timeout_seconds
         parts = self._parts.items()
-        has_room = [each for each, part in parts if before[each] < part.end and len(part.waiting) < _FULL]
+        has_room = [partition for partition, p in parts if before[partition] < p.end and len(p.buffer) < _FULL]
         while self._reader.positions == before:
             if time.monotonic() > deadline:
                 raise DependencyUnreachable(
@@ -338,15 +349,15 @@ class KafkaRangeSource(Source):
             for record in self._reader.fetch(_SLICE_SECONDS, only=has_room, max_records=_FULL):
                 part = self._parts[record.position.topic_partition]
                 if record.position.offset < part.end:
-                    part.waiting.append(record)
+                    part.buffer.append(record)
 
 
 def _parts(reader: KafkaReader, kafka_range: KafkaRange) -> dict[TopicPartition, _Part]:
-    held = reader.offset_ranges(reader.partitions(*kafka_range.topics))
-    since, until = (reader.offsets_at(held, moment) for moment in (kafka_range.since, kafka_range.until))
+    ranges = reader.offset_ranges(reader.partitions(*kafka_range.topics))
+    since, until = (reader.offsets_at(ranges, moment) for moment in (kafka_range.since, kafka_range.until))
     parts = {}
-    for partition, (beginning, end) in held.items():
-        # Where every record is older, nothing is to be read.
+    for partition, (beginning, end) in ranges.items():
+        # A partition without a record at `since` or later is missing from *since*: start at its end.
         start = since.get(partition, beginning if kafka_range.since is None else end)
         parts[partition] = _Part(start, max(start, until.get(partition, end)))
     return parts

@@ -1,8 +1,8 @@
 """
-Lines or framed messages of a byte stream in bounded memory, however long they are and however it is compressed.
+Splits a plain or compressed byte stream into lines or length-delimited messages, in bounded memory.
 
-Framed messages have their length in front, as protobuf is kept in files: four bytes, most significant first (the
-OpenTelemetry Collector's file exporter), or protobuf's own variable-length integer.
+The length in front of a message is either four bytes, most significant first (the OpenTelemetry Collector's file
+exporter), or a protobuf varint.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _CHUNK_BYTES = 64 * 1024
 
 PEEK_BYTES = 16
-"""How much of a stream `frame_lengths` has to see."""
+"""Number of bytes that `frame_lengths` needs to see."""
 
 _FIXED_BYTES = 4
 _LONGEST_VARINT_BYTES = 5
@@ -34,15 +34,15 @@ _MESSAGE_FIELD = b"\x0a"
 _MORE_FOLLOWS = 0x80
 
 ReadLength = Callable[[BinaryIO], int]
-"""Reads the length of the next message off a stream."""
+"""Reads the length of the next message from a stream."""
 
 CORRUPTED = (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError)
-"""What reading a stream raises whose compression is broken."""
+"""Exceptions on reading a corrupt compressed stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line without its line end: its *value*, or *oversize* where it was too long to be kept; *index* from 0."""
+    """One line without its line end: its *value*, or *oversize* if it is too long to load; *index* counts from 0."""
 
     index: int
     value: bytes
@@ -50,7 +50,7 @@ class Line:
 
 
 def decompressed(stream: io.BufferedReader) -> io.BufferedReader:
-    """*stream* as plain bytes: gzip and zstd are recognised by their first bytes, not by a name."""
+    """*stream* as plain bytes; gzip and zstd are recognised by their magic numbers."""
     magic = stream.peek(len(_ZSTD_MAGIC))
     if magic.startswith(_GZIP_MAGIC):
         return io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=stream)), _CHUNK_BYTES)
@@ -61,9 +61,9 @@ def decompressed(stream: io.BufferedReader) -> io.BufferedReader:
 
 def read_lines(stream: BinaryIO, *, max_bytes: int) -> Iterator[Line]:
     """
-    Every line of *stream*, or JSON document that begins with a bracket alone on its line, to the line that closes it.
+    Every line of *stream*; an indented JSON document, which opens and closes with a bracket alone on a line, is one.
 
-    One longer than *max_bytes* is hashed chunk by chunk and never held as a whole.
+    A line longer than *max_bytes* is hashed chunk by chunk and never loaded as a whole.
     """
     for index, line in _lines_or_documents(stream, max_bytes + len(b"\r\n")):
         value = _without_line_end(line)
@@ -77,20 +77,20 @@ _CLOSES = {b"{": b"}", b"[": b"]"}
 
 
 def _lines_or_documents(stream: BinaryIO, longest: int) -> Iterator[tuple[int, bytes]]:
-    """Index of the first line and bytes; as most programs write JSON for people, all within a document is indented."""
-    held, start, close = bytearray(), 0, None
+    """Index of the first line, and the bytes of the line or document; all lines within a document are indented."""
+    document, start, close = bytearray(), 0, None
     for index, line in enumerate(iter(lambda: stream.readline(longest), b"")):
-        if held and close == b"}" and line.startswith(b"{"):  # that document was cut off, and this is the next
-            yield start, bytes(held)
-            held.clear()
-        if not held:
+        if document and close == b"}" and line.startswith(b"{"):  # the document was cut off, and the next one begins
+            yield start, bytes(document)
+            document.clear()
+        if not document:
             start, close = index, _CLOSES.get(_without_line_end(line).removeprefix(BOM_UTF8))
-        held += line
-        if close is None or line.startswith(close) or len(held) > longest:
-            yield start, bytes(held)
-            held.clear()
-    if held:
-        yield start, bytes(held)
+        document += line
+        if close is None or line.startswith(close) or len(document) > longest:
+            yield start, bytes(document)
+            document.clear()
+    if document:
+        yield start, bytes(document)
 
 
 def _hash_to_line_end(head: bytes, stream: BinaryIO) -> Oversize:
@@ -111,12 +111,12 @@ def _without_line_end(line: bytes) -> bytes:
 
 def frame_lengths(head: bytes) -> ReadLength | None:
     """
-    How the messages of a stream that begins with *head* are framed, or None where it is not framed.
+    How the lengths of messages are written in a stream that begins with *head*; None if it holds lines of text.
 
-    A message begins with its first field, and lines of text begin with neither a zero nor half a character: so the
-    first byte tells which it is, and the first byte of the message confirms it.
+    Text begins neither with a zero byte nor with a continuation byte of UTF-8, so the first byte shows the kind of
+    length, and the first byte after the length, which must be the tag of field 1, confirms it.
     """
-    head = head.removeprefix(BOM_UTF8) if head[3:4] in b"{[" else head  # which is no length before JSON
+    head = head.removeprefix(BOM_UTF8) if head[3:4] in b"{[" else head  # a BOM before JSON is not a length
     if head[:1] == b"\0" and head[_FIXED_BYTES:].startswith(_MESSAGE_FIELD):
         return _fixed_length
     length = next((i for i, byte in enumerate(head[:_LONGEST_VARINT_BYTES], start=1) if byte < _MORE_FOLLOWS), 0)
@@ -125,10 +125,10 @@ def frame_lengths(head: bytes) -> ReadLength | None:
 
 def read_frames(stream: io.BufferedReader, read_length: ReadLength, *, max_bytes: int) -> Iterator[Line]:
     """
-    Every message of *stream*; one longer than *max_bytes* is hashed chunk by chunk and never held as a whole.
+    Every message of *stream*; one longer than *max_bytes* is hashed chunk by chunk and never loaded as a whole.
 
     Raises:
-        EOFError: the stream ends within a message, or what should be a length is none.
+        EOFError: the stream ends within a message, or a length is invalid.
     """
     for index in count():
         if not stream.peek(1):
@@ -163,9 +163,9 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
 
 def _hashed(stream: BinaryIO, size: int) -> Oversize:
     digest = hashlib.sha256()
-    left = size
-    while left:
-        chunk = _exactly(stream, min(left, _CHUNK_BYTES))
+    remaining = size
+    while remaining:
+        chunk = _exactly(stream, min(remaining, _CHUNK_BYTES))
         digest.update(chunk)
-        left -= len(chunk)
+        remaining -= len(chunk)
     return Oversize(size, digest.hexdigest())

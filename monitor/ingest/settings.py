@@ -1,4 +1,4 @@
-"""Which Kafka, as whom, and where to begin."""
+"""Settings of Kafka: brokers, topics, group and security."""
 
 from __future__ import annotations
 

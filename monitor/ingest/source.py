@@ -1,4 +1,4 @@
-"""What the service needs from wherever records come from."""
+"""The interface of a source of records, and the types that it returns."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Oversize:
-    """What is known of a value that was too large to be kept in memory: its length in bytes and its hash (hex)."""
+    """Length in bytes and hash (hex) of a value that was too large to load into memory."""
 
     size_bytes: int
     sha256: str
@@ -40,12 +40,12 @@ class Oversize:
 @dataclass(frozen=True, slots=True)
 class CorruptBatch:
     """
-    Stands for records that the client cannot read at all, or does not unfold since they are too large.
+    A range of records that the client cannot read, or does not decompress because they are too large.
 
     Attributes:
-        next_offset: Offset of the first that can be read again.
+        next_offset: Offset of the first record after it.
         detail: Which offsets, and why, for a person.
-        is_too_large: Whether it would unfold to more than it may.
+        is_too_large: Whether it would decompress to more than the limit.
     """
 
     next_offset: int
@@ -60,11 +60,11 @@ class Record(Struct, frozen=True, gc=False):
     Attributes:
         position: Topic, partition and offset (for a file: its path, 0 and the line index from 0).
         key: Record key, or None.
-        value: Payload, or None for a tombstone and for a value that was too large to be kept.
+        value: Payload, or None for a tombstone and for a value that was too large to load.
         headers: Pairs of header name and value.
-        timestamp: Unix seconds when the record was written, or None where the source does not know.
-        oversize: Set where the value was too large to be kept.
-        corrupt_batch: Set where this stands for a range of offsets that cannot be read.
+        timestamp: Unix seconds when the record was written, or None if the source does not know.
+        oversize: Set if the value was too large to load.
+        corrupt_batch: Set if this is a placeholder for a range of offsets that cannot be read.
     """
 
     position: Position
@@ -93,7 +93,7 @@ class Record(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterRecord:
-    """A record that can never be processed: why (*reason*, one of a few words), and *detail* for a person."""
+    """A record that can never be processed: the *reason*, a `DropReason`, and *detail* for a person."""
 
     record: Record
     reason: str
@@ -101,21 +101,21 @@ class DeadLetterRecord:
 
     @property
     def facts(self) -> dict[str, str | int]:
-        """What is kept of it wherever it is kept: never its bytes."""
+        """Position, reason, hash and size, which are stored in place of its bytes."""
         record = self.record
-        why = {"reason": self.reason, "detail": self.detail}
-        return {**record.position._asdict(), **why, "sha256": record.sha256, "size_bytes": record.size_bytes}
+        cause = {"reason": self.reason, "detail": self.detail}
+        return {**record.position._asdict(), **cause, "sha256": record.sha256, "size_bytes": record.size_bytes}
 
 
 @dataclass(frozen=True, slots=True)
 class Poll:
     """
-    What one poll returned.
+    The result of one poll.
 
     Attributes:
-        records: Records in partition order; each partition's in offset order.
-        next_offsets: For each partition that has records here, the offset to read next (last handled + 1).
-        at_end: The source is exhausted (files only; a topic never ends).
+        records: Records of all partitions, in offset order within each partition.
+        next_offsets: For each partition with records, the offset to read next (last offset + 1).
+        at_end: Whether the source is exhausted; a live topic never is.
     """
 
     records: tuple[Record, ...] = ()
@@ -124,35 +124,35 @@ class Poll:
 
 
 LedgerOffsets = Callable[[Collection[TopicPartition]], Mapping[TopicPartition, int]]
-"""Next offsets as the ledger holds them; a partition that it has never seen is missing from the answer."""
+"""Returns the next offsets in the ledger; partitions that it has no offset of are left out."""
 
 
 class Source(Protocol):
     """
-    A stream of records that can be read again from the offsets that the ledger holds.
+    A stream of records that can be read again from the ledger's offsets.
 
     `FileSource` and `KafkaSource` pass the same contract suite (tests/contracts/source_contract.py).
     """
 
     def poll(self, timeout_seconds: float) -> Poll:
-        """Wait at most *timeout_seconds* for records; an empty `Poll` when none came."""
+        """Wait at most *timeout_seconds* for records; returns an empty `Poll` if none arrive."""
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
-        """Partitions owned now, each with the ledger's next offset as last read or committed (None: never seen)."""
+        """Partitions owned now, each with the ledger's next offset as last read or committed (None: no offset)."""
 
     def committed(self, next_offsets: Mapping[TopicPartition, int]) -> None:
-        """Told after the ledger's transaction: remember the new offsets, and pass them on for lag tools."""
+        """Record the offsets that the ledger has committed; a Kafka source also commits them for lag tools."""
 
     def rewind(self) -> None:
-        """Forget what was polled and not committed: read again from the ledger's offsets."""
+        """Discard what was polled and not committed, and read again from the ledger's offsets."""
 
     def lag(self) -> Mapping[TopicPartition, int]:
-        """Records between the next offset and the end of each owned partition, where known."""
+        """Records between the next offset and the end of each owned partition, if known."""
         return {}
 
     def blocked(self) -> str:
-        """One sentence where a partition is blocked by a corrupt batch, else empty."""
+        """One sentence if a partition is blocked by a corrupt batch, else empty."""
         return ""
 
     def close(self) -> None:
-        """Leave the group and release sockets or files; safe to call twice."""
+        """Leave the group and close sockets or files; safe to call twice."""
