@@ -1,7 +1,7 @@
 """
-Metrics: what Prometheus scrapes.
+Metrics for Prometheus.
 
-In: the last committed `Snapshot`. Out: metric families as text.
-Always: a scrape reads neither database nor model and shows only what is committed; a number that is not known is a
-missing series, never NaN and never a made-up zero.
+In: the latest published `Snapshot`. Out: metric families as text.
+Always: a scrape queries neither database nor model and shows only committed totals; an unknown number is a missing
+series, never NaN or zero.
 """

@@ -1,9 +1,9 @@
 """
-The families of a snapshot: traffic and outcomes, rollouts, and the monitor itself.
+Turns a snapshot into metric families: traffic and outcomes, rollouts, and the monitor itself.
 
-Traffic and outcomes are the ledger's counters, each projected on the labels of its metric. Of rollouts under way there
-are verdict, rates and shares with their bounds, and what is still needed; of the monitor the model versions seen, the
-policy and the calibration in force, lag and health.
+Traffic and outcomes are the ledger's counters, each with the labels of its metric. Each rollout under way has its
+verdict, failure rates and hard shares with their bounds, and the number of requests still needed. The monitor shows the
+model versions, the policy and calibration in force, lag and health.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ Counted = Mapping[CounterName, Mapping[CounterKey, int]]
 
 def families_of(snapshot: Snapshot) -> Iterator[Family]:
     """
-    Everything that *snapshot* shows, in the same order at every scrape.
+    All families of *snapshot*, in the same order at every scrape.
 
-    A scrape reads one snapshot from start to end, so it never mixes two commits, and it touches neither database nor
-    model.
+    A scrape reads a single snapshot, so it never mixes two commits, and queries neither database nor model.
     """
     yield from collect_requests(snapshot)
     for collect in (collect_model_versions, collect_rollouts, collect_policy, collect_calibration, collect_health):
@@ -45,16 +44,16 @@ def families_of(snapshot: Snapshot) -> Iterator[Family]:
 
 
 def collect_requests(snapshot: Snapshot) -> Iterator[Family]:
-    """Requests, outcomes, durations and cost, and what was read of them."""
+    """Requests, outcomes, durations, cost, records and spans."""
     counted: dict[CounterName, dict[CounterKey, int]] = {name: {} for name in CounterName}
     for key, value in snapshot.counters.items():
         counted[key.name][key] = value
-    for shown in _PROJECTIONS:
-        series = Series(metric(shown.metric))
-        for labels in shown.from_start:
+    for projection in _PROJECTIONS:
+        series = Series(metric(projection.metric))
+        for labels in projection.from_start:
             series.add(0, labels)
-        for key, value in counted[shown.counter].items():
-            series.add(_amount(key, value, shown.unit), shown.labels_of(key), snapshot.exemplars.get(key))
+        for key, value in counted[projection.counter].items():
+            series.add(_amount(key, value, projection.unit), projection.labels_of(key), snapshot.exemplars.get(key))
         yield from series.families()
     durations = CounterName.DURATION_BUCKET, CounterName.DURATION_MICROSECONDS
     yield from _histogram(counted, "request_duration_seconds", *durations, bounds=DURATION_BUCKETS_SECONDS, unit=1e6)
@@ -94,12 +93,12 @@ def _detail(key: CounterKey) -> Labels:
 @dataclass(frozen=True, slots=True)
 class _Projection:
     """
-    A metric out of a counter.
+    Maps a counter of the ledger to a metric.
 
     Attributes:
-        labels_of: Its label values, of a counter's key.
-        unit: How many of the counter's units make one of the metric's.
-        from_start: Labels of series shown before they are counted: a rise from a missing series is none to Prometheus.
+        labels_of: Gives the label values for a counter's key.
+        unit: Number of the counter's units in one of the metric's.
+        from_start: Series to export as 0 from the start: Prometheus sees no increase when a series first appears.
     """
 
     counter: CounterName
@@ -124,9 +123,9 @@ _PROJECTIONS = (
     _Projection(CounterName.RECORDS, "records_consumed_total", _topic_partition),
     _Projection(CounterName.SPANS, "spans_total", _detail),
     _Projection(CounterName.VERSIONS_UNRESOLVED, "versions_unresolved_total", _version_detail),
-    _Projection(CounterName.DEAD_LETTERS, "dead_letters_total", _detail, from_start=[(each,) for each in DropReason]),
-    _Projection(CounterName.IGNORED, "ignored_total", _detail, from_start=[(each,) for each in Ignored]),
-    _Projection(CounterName.SERIES_DROPPED, "series_dropped_total", _detail, from_start=[(each,) for each in CAPS]),
+    _Projection(CounterName.DEAD_LETTERS, "dead_letters_total", _detail, from_start=[(why,) for why in DropReason]),
+    _Projection(CounterName.IGNORED, "ignored_total", _detail, from_start=[(why,) for why in Ignored]),
+    _Projection(CounterName.SERIES_DROPPED, "series_dropped_total", _detail, from_start=[(cap,) for cap in CAPS]),
     _Projection(CounterName.DUPLICATES, "duplicate_records_total", lambda _: (), from_start=[()]),
     _Projection(CounterName.UNKNOWN_FIELDS, "unknown_fields_total", lambda _: (), from_start=[()]),
 )
@@ -136,32 +135,32 @@ def _histogram(
     counted: Counted, name: str, buckets: CounterName, total: CounterName, *, bounds: Sequence[float], unit: float = 1
 ) -> Iterator[Family]:
     """
-    A histogram out of two counters; nothing where there is no series.
+    A histogram from two counters; yields nothing if it has no series.
 
     Args:
-        counted: Every counter of the snapshot.
+        counted: All counters of the snapshot.
         name: Name of the metric in metrics.toml.
-        buckets: Counts observations by upper bound, each in one bucket only.
-        total: Sum of the observations.
-        bounds: Every upper bound but the infinite one, ascending.
-        unit: How many of the sum's units make one of the metric's.
+        buckets: Counter of observations by upper bound, not cumulative.
+        total: Counter with the sum of the observations.
+        bounds: Upper bounds, ascending, without infinity.
+        unit: Number of the sum's units in one of the metric's.
     """
-    observed: dict[Labels, Counter[str]] = defaultdict(Counter)
+    in_bucket: dict[Labels, Counter[str]] = defaultdict(Counter)
     for key, value in counted[buckets].items():
-        observed[_tiered(key)][key.detail] += value
+        in_bucket[_tiered(key)][key.detail] += value
     sums: dict[Labels, float] = defaultdict(float)
     for key, value in counted[total].items():
         sums[_tiered(key)] += _amount(key, value, unit)
     family = Family(metric(name))
     full_name, labels = family.metric.name, family.metric.labels
     bucket = series_shape(f"{full_name}_bucket", (*labels, "le"))
-    count, whole = (series_shape(f"{full_name}_{part}", labels) for part in ("count", "sum"))
-    for values in sorted(observed):
-        seen = 0
+    count, sum_ = (series_shape(f"{full_name}_{part}", labels) for part in ("count", "sum"))
+    for values in sorted(in_bucket):
+        cumulative = 0
         for bound in [*(str(float(bound)) for bound in bounds), "+Inf"]:
-            seen += observed[values][bound]
-            family.rows.append(Row(bucket, (*values, bound), seen))
-        family.rows.extend((Row(count, values, seen), Row(whole, values, sums[values])))
+            cumulative += in_bucket[values][bound]
+            family.rows.append(Row(bucket, (*values, bound), cumulative))
+        family.rows.extend((Row(count, values, cumulative), Row(sum_, values, sums[values])))
     if family.rows:
         yield family
 
@@ -182,9 +181,9 @@ def _tier_traffic(requests: Mapping[CounterKey, int]) -> Rows:
 
 
 def collect_rollouts(snapshot: Snapshot) -> Rows:
-    """Everything that is said of each rollout under way; of those that share labels the last one."""
+    """Verdict and evidence of each rollout under way; of those with the same labels, only the latest."""
     under_way = (record for record in snapshot.rollouts if record.rollout.is_under_way)
-    by_labels = {_labels(each.rollout): each for each in sorted(under_way, key=lambda each: each.rollout.started_at)}
+    by_labels = {_labels(r.rollout): r for r in sorted(under_way, key=attrgetter("rollout.started_at"))}
     for labels, record in by_labels.items():
         yield from _of_rollout(labels, record)
 
@@ -253,7 +252,7 @@ def _evidence(labels: Labels, verdict: Verdict) -> Rows:
 
 
 def _labels_of(labels: Labels, verdict: Verdict) -> Rows:
-    """What the labels are worth, where anything is known of them."""
+    """How reliable the labels are, as far as it is known."""
     for group, gap in verdict.coverage_gap.items():
         yield "label_coverage_gap_ratio", gap, (*labels, group.value)
     yield "labels_one_sided", bool(verdict.one_sided), labels
@@ -294,18 +293,17 @@ def _interval(name: str, interval: Interval | None, labels: Labels) -> Rows:
 
 
 def collect_model_versions(snapshot: Snapshot) -> Rows:
-    """Each model version with its role, and when it last passed a frontier probe before all others."""
+    """Each model version with its role, and when it last was the first to pass a frontier probe."""
     for version in snapshot.model_versions:
-        seen = version.activity
         role, floating = version.role.value, str(version.is_floating).lower()
-        yield "model_version_info", 1, (seen.service, seen.environment, seen.model_version, role, floating)
+        yield "model_version_info", 1, (*_version(version.activity), role, floating)
     for (service, model_version, capability), at in snapshot.frontier_solved.items():
-        named = service, PROBES_ENVIRONMENT, model_version, capability
-        yield "frontier_probe_solved_timestamp_seconds", at, named
+        labels = service, PROBES_ENVIRONMENT, model_version, capability
+        yield "frontier_probe_solved_timestamp_seconds", at, labels
 
 
 def collect_policy(snapshot: Snapshot) -> Rows:
-    """Thresholds and floors that the rules compare with, for each service and environment."""
+    """Thresholds and floors that the alerting rules compare with, for each service and environment."""
     policy = snapshot.policy
     for where in sorted(_environments(snapshot)):
         yield "policy_share_jump_ratio", policy.share_jump, where
@@ -323,8 +321,8 @@ def collect_policy(snapshot: Snapshot) -> Rows:
         yield "policy_candidate_min_requests", policy.candidate_min_requests, where
         for tier in ("easy", "medium", "hard"):
             yield "policy_objective_pass_ratio", getattr(policy, f"{tier}_objective") or None, (*where, tier)
-        for each in policy.class_runbooks:
-            yield "policy_class_runbook_info", 1, (*where, each.capability, each.runbook_url)
+        for runbook in policy.class_runbooks:
+            yield "policy_class_runbook_info", 1, (*where, runbook.capability, runbook.runbook_url)
     for floor in policy.floors:
         if floor.tier is TierGroup.HARD:
             yield "policy_floor_pass_ratio", floor.pass_rate, (*_place(floor), floor.capability or "")
@@ -332,14 +330,14 @@ def collect_policy(snapshot: Snapshot) -> Rows:
 
 def _environments(snapshot: Snapshot) -> set[tuple[str, str]]:
     """Every (service, environment) that may have a rollout."""
-    seen = [version.activity for version in snapshot.model_versions]
-    watched = [record.rollout for record in snapshot.rollouts]
-    places = map(_place, chain(seen, watched, snapshot.policy.floors))
-    return {pair for pair in places if pair[1] != REFERENCE_ENVIRONMENT}
+    versions = [version.activity for version in snapshot.model_versions]
+    rollouts = [record.rollout for record in snapshot.rollouts]
+    places = map(_place, chain(versions, rollouts, snapshot.policy.floors))
+    return {(service, environment) for service, environment in places if environment != REFERENCE_ENVIRONMENT}
 
 
 def collect_calibration(snapshot: Snapshot) -> Rows:
-    """The calibration in force, and whether to trust it."""
+    """The calibration in force, and whether it can be trusted."""
     calibration = snapshot.calibration
     if calibration is None:
         return
@@ -371,7 +369,7 @@ def _live_trust(live: LiveTrust, named: Labels) -> Rows:
 
 
 def collect_health(snapshot: Snapshot) -> Rows:
-    """Lag, the last commit, readiness and checks of this replica, its release, and how it fared since its start."""
+    """Lag, last commit, readiness, health checks, version and jobs of this replica."""
     loop = snapshot.loop
     for (topic, partition), records in loop.lag.items():
         yield "consumer_lag_records", records, (topic, str(partition))

@@ -1,7 +1,7 @@
 """
-Metric families on their way out: sorted, without a duplicate, without NaN; and as bytes.
+Builds metric families (sorted, without duplicates or NaN) and encodes them.
 
-These are what prometheus-client's own encoders write, in a third of their time.
+The output equals that of prometheus-client's encoders, in a third of the time.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from monitor.metrics.snapshot import TraceExemplar
 Labels = tuple[str, ...]
 """Label values in the order of the metric's labels."""
 
-_LONGEST_EXEMPLAR_ID = 128 - len("trace_id")  # OpenMetrics: names and values of an exemplar's labels together
+_LONGEST_EXEMPLAR_ID = 128 - len("trace_id")  # OpenMetrics limits names and values of an exemplar's labels together
 
 
 class SeriesShape:
     """
-    The name of a series and those of its labels, and how both are written with values.
+    Name and label names of a series, with a template that formats its label values.
 
     Args:
         name: Name of the series, suffix included.
-        labels: Names of its labels, in the order in which values come.
+        labels: Names of its labels, in the order in which values are given.
     """
 
     def __init__(self, name: str, labels: Labels) -> None:
@@ -41,7 +41,7 @@ class SeriesShape:
         self._quotes = 2 * len(labels)
 
     def text(self, values: Labels) -> str:
-        """The series as both exposition formats write it, labels sorted by name."""
+        """The series in the text of both exposition formats, with labels sorted by name."""
         if not values:
             return self.name
         text = self._write(*values)
@@ -51,11 +51,11 @@ class SeriesShape:
 
 
 series_shape = lru_cache(maxsize=1_000)(SeriesShape)
-"""The shape of a series, made once for each metric."""
+"""Cached `SeriesShape`, one for each metric."""
 
 
 class Row(NamedTuple):
-    """One series with its value; *exemplar* is what OpenMetrics may show beside it."""
+    """One series with its value; only OpenMetrics shows the *exemplar*."""
 
     shape: SeriesShape
     labels: Labels
@@ -65,7 +65,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric with its series, in the order in which they are written."""
+    """One metric with its series, in the order of the output."""
 
     metric: Metric
     rows: list[Row] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Series:
     """
     The series of one metric, by label values.
 
-    A value that is not known (None) or not finite adds no series; a label set that comes twice keeps the last value.
+    An unknown (None) or infinite value adds no series; if a label set is set twice, the last value counts.
     """
 
     def __init__(self, metric: Metric) -> None:
@@ -84,18 +84,18 @@ class Series:
         self._exemplars: dict[Labels, TraceExemplar] = {}
 
     def set(self, value: float | None, *labels: str) -> None:
-        """Let the series with *labels* have *value*."""
+        """Set the series with *labels* to *value*."""
         if value is not None and math.isfinite(value):
             self._values[labels] = value
 
     def add(self, value: float, labels: Labels, exemplar: TraceExemplar | None = None) -> None:
-        """Count *value* into the series with *labels*; an *exemplar* whose id is too long is left out."""
+        """Add *value* to the series with *labels*; an *exemplar* whose trace ID is too long is left out."""
         self._values[labels] = self._values.get(labels, 0.0) + value
         if exemplar is not None and len(exemplar.trace_id) <= _LONGEST_EXEMPLAR_ID:
             self._exemplars[labels] = exemplar
 
     def families(self) -> Iterator[Family]:
-        """The family with its samples in label order; nothing where there is no series."""
+        """The family with its series in label order; yields nothing if there is no series."""
         if self._values:
             family, shape = Family(self.metric), series_shape(self.metric.name, self.metric.labels)
             width = len(self.metric.labels)
@@ -107,20 +107,20 @@ class Series:
 
 
 Rows = Iterator[tuple[str, float | None, Labels]]
-"""Metric, as metrics.toml calls it, value and label values of one series after the other."""
+"""For each series: name of the metric in metrics.toml, value, and label values."""
 
 
 def families(rows: Rows) -> Iterator[Family]:
-    """The families of *rows*, in the order of their first rows; nothing where no value is known."""
-    series: dict[str, Series] = {}
+    """The families of *rows*, in the order of their first rows; a family without a known value is left out."""
+    by_name: dict[str, Series] = {}
     for name, value, labels in rows:
-        series.setdefault(name, Series(metric(name))).set(value, *labels)
-    for each in series.values():
-        yield from each.families()
+        by_name.setdefault(name, Series(metric(name))).set(value, *labels)
+    for series in by_name.values():
+        yield from series.families()
 
 
 def escaped(text: str) -> str:
-    """*text* as a label value between quotes."""
+    """Escape *text* for use as a quoted label value."""
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
@@ -131,10 +131,10 @@ _OPENMETRICS = "application/openmetrics-text"
 
 
 def choose_format(accept: str) -> tuple[Encoder, str]:
-    """Encoder and content type for an `Accept` header: OpenMetrics where it is asked for, else Prometheus text."""
+    """Encoder and content type for an `Accept` header: OpenMetrics if it asks for it, else Prometheus text."""
     try:
         content_type = choose_encoder(accept)[1]
-    except (ValueError, LookupError, TypeError, AttributeError):  # what a client of its own making wrote
+    except (ValueError, LookupError, TypeError, AttributeError):  # a malformed header
         content_type = choose_encoder("")[1]
     return (encode_openmetrics if content_type.startswith(_OPENMETRICS) else encode_text), content_type
 
@@ -146,7 +146,7 @@ def accepts_gzip(accept_encoding: str) -> bool:
 
 
 def encode_text(families: Iterable[Family]) -> bytes:
-    """*families* in the Prometheus text format."""
+    """Encode *families* in the Prometheus text format."""
     lines: list[str] = []
     for family in families:
         metric, text = family.metric, family.metric.help.replace("\\", r"\\").replace("\n", r"\n")
@@ -156,7 +156,7 @@ def encode_text(families: Iterable[Family]) -> bytes:
 
 
 def encode_openmetrics(families: Iterable[Family]) -> bytes:
-    """*families* in OpenMetrics 1.0, with exemplars."""
+    """Encode *families* in OpenMetrics 1.0, with exemplars."""
     lines: list[str] = []
     for family in families:
         name, metric = family.metric.family, family.metric
@@ -169,11 +169,11 @@ def encode_openmetrics(families: Iterable[Family]) -> bytes:
     return "".join(lines).encode()
 
 
-_AS_PYTHON_WRITES_IT = 1e6  # from here on Go has an exponent
+_GO_EXPONENT_FROM = 1e6  # Go writes numbers from here on with an exponent, Python does not
 
 
 def _number(value: float) -> str:
-    if 0 <= value < _AS_PYTHON_WRITES_IT:
+    if 0 <= value < _GO_EXPONENT_FROM:
         return repr(float(value))
     return str(floatToGoString(value))  # type: ignore[no-untyped-call]
 

@@ -1,4 +1,4 @@
-"""Every metric that Cliffwatch exports: metrics.toml says what it is, and docs/metrics.md is generated from it."""
+"""Every metric that Cliffwatch exports, as defined in metrics.toml; docs/metrics.md is generated from it too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.resources import files
 
 
 class MetricKind(StrEnum):
-    """The type of a metric, as Prometheus names it."""
+    """The Prometheus type of a metric."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -22,9 +22,9 @@ class Metric:
     One exported metric.
 
     Attributes:
-        name: Full name, unit and suffix included, as PromQL writes it (a histogram's without `_bucket`).
+        name: Full name with unit and suffix, as in PromQL (for a histogram without `_bucket`).
         help: What it counts or measures, with unit and range.
-        labels: Label names in the order in which the collector gives their values.
+        labels: Label names, in the order in which the collector gives their values.
     """
 
     name: str
@@ -48,5 +48,5 @@ METRICS = tuple(_BY_NAME.values())
 
 
 def metric(name: str) -> Metric:
-    """The metric that metrics.toml calls *name* after its prefix `cliffwatch_`."""
+    """The metric `cliffwatch_`*name* of metrics.toml."""
     return _BY_NAME[f"cliffwatch_{name}"]

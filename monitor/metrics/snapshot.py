@@ -1,4 +1,4 @@
-"""What the next scrape shows: one value, taken from the ledger after a commit and swapped in whole."""
+"""The snapshot that scrapes show: an immutable value, read from the ledger after a commit and replaced as a whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monitor.rollout.tracker import Role, VersionActivity
 
 @dataclass(frozen=True, slots=True)
 class ModelVersionStatus:
-    """A model version with its role; *is_floating* says that traffic asks for an alias instead of a pinned version."""
+    """A model version with its role; *is_floating* if traffic requests an alias instead of a pinned version."""
 
     activity: VersionActivity
     role: Role
@@ -27,8 +27,8 @@ class CalibrationStatus:
 
     Attributes:
         frozen_at: Unix seconds.
-        trust: On labels of its own history, as it was frozen; tags and verdicts rest on it.
-        live: What labels of live versions said of it since, None before they were looked at.
+        trust: Its trust on labels of its history, assessed when it was frozen; tags and verdicts depend on it.
+        live: Its trust on labels of live versions since; None before the first check.
     """
 
     calibration_id: str
@@ -38,7 +38,7 @@ class CalibrationStatus:
 
     @property
     def live_reasons(self) -> Sequence[str]:
-        """What live labels say against it."""
+        """Reasons not to trust it any more, from live labels."""
         return () if self.live is None else self.live.reasons
 
 
@@ -50,7 +50,7 @@ class HealthFact:
     Attributes:
         name: Short fixed name, a label value (`ledger`, `consumer`, `calibration`).
         is_ok: Whether the check passes.
-        sentence: What was found, and what to do next where it is not ok.
+        sentence: The result, with what to do if the check fails.
     """
 
     name: str
@@ -61,20 +61,20 @@ class HealthFact:
 @dataclass(frozen=True, slots=True)
 class LoopStatus:
     """
-    How the loop of this replica, and the jobs beside it, are doing.
+    Status of this replica's loop and jobs.
 
     Attributes:
-        turned_at: Unix seconds of its last turn, or None before the first.
-        problem: Why nothing is read now; empty while all is well.
-        kafka_problem: The same where it is the brokers that do not answer.
-        is_stopping: The replica is going away.
-        lag: Records up to the end of each partition (topic and number) of this replica, where the end is known.
-        blocked: One sentence on the partitions that are blocked by a corrupt batch; empty while none is.
-        last_commit_at: Unix seconds of the last batch written to the ledger, or None before the first.
-        batches_fenced: Batches dropped because another replica had taken over.
-        pauses: Waits for a dependency out of reach.
-        job_seconds: How long the last run of each job took.
-        job_problems: Why the last run of each job failed; empty where it did not.
+        turned_at: Time of the last turn, Unix seconds; None before the first.
+        problem: Why reading is paused; empty if it is not.
+        kafka_problem: The same, if the brokers do not answer.
+        is_stopping: Whether the replica is shutting down.
+        lag: Records between the next offset and the end of each partition (topic and number) of this replica.
+        blocked: One sentence on partitions that are blocked by a corrupt batch; empty if none is.
+        last_commit_at: Time of the last batch written to the ledger, Unix seconds; None before the first.
+        batches_fenced: Batches dropped because another replica had taken over the partition.
+        pauses: Pauses because a dependency could not be reached.
+        job_seconds: Duration of the last run of each job.
+        job_problems: Why the last run of each job failed; empty if it did not.
     """
 
     turned_at: float | None = None
@@ -92,20 +92,20 @@ class LoopStatus:
 
 @dataclass(frozen=True, slots=True)
 class TraceExemplar:
-    """A failed request that stands for the counter it is attached to; *observed_at* is Unix seconds."""
+    """The trace of a failed request, an example of what a counter counts; *observed_at* is Unix seconds."""
 
     trace_id: str
     observed_at: float
 
 
 MOST_EXEMPLARS = 1_000
-"""Counters of failures that show a trace id, those that moved last: a scrape stays small however many there are."""
+"""Most failure counters that have an exemplar, those that increased last, which limits the size of a scrape."""
 
 
 def with_failures(
     exemplars: Mapping[CounterKey, TraceExemplar], failed_traces: Mapping[CounterKey, str], *, at: float
 ) -> Mapping[CounterKey, TraceExemplar]:
-    """*exemplars* with the *failed_traces* of a batch that was recorded *at* (Unix seconds); the latest ones."""
+    """Add the *failed_traces* of a batch recorded *at* (Unix seconds) to *exemplars*; the oldest are dropped."""
     older = [(key, exemplar) for key, exemplar in exemplars.items() if key not in failed_traces]
     latest = [(key, TraceExemplar(trace_id, at)) for key, trace_id in failed_traces.items()]
     return dict([*older, *latest][-MOST_EXEMPLARS:])
@@ -117,18 +117,18 @@ class Snapshot:
     Everything that the next scrape, the status page and the JSON show.
 
     Attributes:
-        now: Time of the snapshot, Unix seconds; ages are counted from here.
+        now: Time of the snapshot, Unix seconds; ages are relative to it.
         policy: The policy in force.
-        counters: Every counter as committed, each a whole number of its unit.
-        pending_spans: Spans that wait for their trace to be complete.
-        exemplars: A failed request for some of *counters*; shown in OpenMetrics only.
+        counters: Every counter as committed, an integer number of its unit.
+        pending_spans: Spans whose trace is not complete yet.
+        exemplars: Trace of a failed request for some of *counters*; shown in OpenMetrics only.
         model_versions: Each model version of each service and environment.
         rollouts: Every rollout with its latest verdict, oldest first.
-        calibration: None while no calibration is in force.
-        frontier_solved: As `HistoryReader.frontier_solved` gives it.
-        loop: How the loop of this replica is doing.
-        is_ready: The replica has caught up with its own start: counters loaded, source open.
-        health: Checks of the monitor itself; those that fail are the reason for not being ready.
+        calibration: The calibration in force, or None.
+        frontier_solved: See `HistoryReader.frontier_solved`.
+        loop: Status of this replica's loop.
+        is_ready: Whether the counters are loaded and the loop turns without a problem.
+        health: Checks of the monitor itself; failed checks are the reasons for not being ready.
     """
 
     now: float
@@ -146,20 +146,20 @@ class Snapshot:
 
     @property
     def not_ready_reason(self) -> str:
-        """One line that says why the replica is not ready; empty when it is."""
+        """Why the replica is not ready, in one line; empty if it is."""
         if self.is_ready:
             return ""
-        failed = dict.fromkeys(fact.sentence for fact in self.health if not fact.is_ok)  # two checks may say the same
+        failed = dict.fromkeys(fact.sentence for fact in self.health if not fact.is_ok)  # without duplicates
         return " ".join(" ".join(failed or ["still starting; try again in a few seconds."]).split())
 
 
 @dataclass(slots=True)
 class SnapshotHolder:
     """
-    The one place where a snapshot is handed from the service to the scrapes.
+    Holds the snapshot that the service publishes and scrapes read.
 
     Attributes:
-        current: What every scrape shows; swapped whole, so a reader sees the old one or the new one and never waits.
+        current: The latest snapshot; replaced as a whole, so that readers need no lock.
     """
 
     current: Snapshot
