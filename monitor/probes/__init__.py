@@ -1,6 +1,6 @@
 """
-The probe panel: requests that every version is asked again.
+The probe panel: a fixed set of requests that every model version runs.
 
-`panel` reads and writes panels, `run` asks one of an agent, `agents` has the two kinds of agents, `journal`
-keeps what was answered and spent.
+`panel` reads and writes panels, `run` runs one on an agent, `agents` calls the two kinds of agents, and `journal` saves
+answers and costs.
 """

@@ -1,4 +1,4 @@
-"""What answers a probe or grades an answer: a program, or a chat model behind an OpenAI-compatible endpoint."""
+"""Calls an agent or grader: a program, or a chat model behind an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from monitor.output.plain import Json
 from monitor.probes.run import Answer, Unanswered
 
 _MOST_BYTES = 4 * 1024**2
-_COMPLAINT_BYTES = 1024
-_LOOK_SECONDS = 0.05
+_STDERR_BYTES = 1024
+_POLL_SECONDS = 0.05
 _TRY_LATER = 75  # EX_TEMPFAIL of sysexits.h
 _TRIES = 6
 _LONGEST_WAIT_SECONDS = 300.0
@@ -35,68 +35,68 @@ _BUSY = frozenset({408, 409, 425, 429, *range(500, 600)})
 
 def ask_program(command: Sequence[str], document: Json, *, timeout_seconds: float, stop: Event) -> Answer:
     """
-    What *command* answers to *document*; the program and its children are gone when this returns.
+    Run *command* with *document* as one line on its standard input; kills the program and its children on return.
 
-    The document is one line on its standard input. The answer is the JSON object that the program prints, or that its
-    last line is. Without one the answer is broken: `timeout`, `output_too_large`, `exit_code` or `no_json`.
+    The answer is the JSON object that the program prints, whole or on its last line. Without one, the answer is broken:
+    `timeout`, `output_too_large`, `exit_code` or `no_json`.
 
     Raises:
         Unanswered: the program asks to be called again later, by exit code 75 (EX_TEMPFAIL), or *stop* was set.
         UsageError: the program cannot be started.
     """
-    # Files and no pipes: a child that the program leaves behind cannot hold them open.
-    with TemporaryFile() as question, TemporaryFile() as output, TemporaryFile() as complaint:
+    # Files instead of pipes: a child process that the program leaves behind would keep a pipe open.
+    with TemporaryFile() as question, TemporaryFile() as output, TemporaryFile() as stderr:
         question.write(json.dumps(document).encode() + b"\n")
         question.seek(0)
         with os_errors(UsageError, f"{command[0]} cannot be started", "check the command."):
-            process = Popen(command, stdin=question, stdout=output, stderr=complaint, start_new_session=True)  # noqa: S603
+            process = Popen(command, stdin=question, stdout=output, stderr=stderr, start_new_session=True)  # noqa: S603
         try:
-            code = _exit_code(process, (output, complaint), timeout_seconds, stop)
+            code = _exit_code(process, (output, stderr), timeout_seconds, stop)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        if any(os.fstat(each.fileno()).st_size > _MOST_BYTES for each in (output, complaint)):
+        if any(os.fstat(file.fileno()).st_size > _MOST_BYTES for file in (output, stderr)):
             return Answer(broken="output_too_large", detail=f"more than {_MOST_BYTES:,} bytes of output")
-        return _printed(code, _read(output, 0, _MOST_BYTES), _last_line(complaint))
+        return _answer_of_program(code, _read(output, 0, _MOST_BYTES), _last_line(stderr))
 
 
 def _exit_code(process: Popen[bytes], written: Sequence[IO[bytes]], timeout_seconds: float, stop: Event) -> int | None:
-    """Exit code of *process*; None where it was too slow or wrote too much."""
+    """Exit code of *process*; None if it took too long or wrote too much."""
     clock = WallClock()
     deadline = clock.monotonic() + timeout_seconds
-    while clock.monotonic() < deadline and all(os.fstat(each.fileno()).st_size <= _MOST_BYTES for each in written):
+    while clock.monotonic() < deadline and all(os.fstat(file.fileno()).st_size <= _MOST_BYTES for file in written):
         if stop.is_set():
             raise Unanswered("Stopped.")
         with suppress(TimeoutExpired):
-            return process.wait(_LOOK_SECONDS)
+            return process.wait(_POLL_SECONDS)
     return None
 
 
-def _printed(code: int | None, output: bytes, complaint: str) -> Answer:
+def _answer_of_program(code: int | None, output: bytes, message: str) -> Answer:
     if code is None:
         return Answer(broken="timeout", detail="no answer in time")
     if code == _TRY_LATER:
-        raise Unanswered(f"The program asks to be called again later: {complaint}")
-    if code or (found := _object(output)) is None:
-        detail = f"exit code {code}, {complaint or 'no message'}"
+        raise Unanswered(f"The program asks to be called again later: {message}")
+    if code or (result := _object(output)) is None:
+        detail = f"exit code {code}, {message or 'no message'}"
         return Answer(broken="exit_code" if code else "no_json", detail=detail)
-    return Answer(found)
+    return Answer(result)
 
 
 def _object(output: bytes) -> Json | None:
-    for candidate in (output, *output.strip().splitlines()[-1:]):
+    for text in (output, *output.strip().splitlines()[-1:]):
         with suppress(ValueError):
-            found: Any = from_json(candidate, allow_inf_nan=False)
-            if isinstance(found, dict):
-                return found
+            value: Any = from_json(text, allow_inf_nan=False)
+            if isinstance(value, dict):
+                return value
     return None
 
 
-def _last_line(complaint: IO[bytes]) -> str:
-    """What a program said last, without the values of variables that are named like secrets."""
-    size = os.fstat(complaint.fileno()).st_size
-    lines = _read(complaint, max(size - _COMPLAINT_BYTES, 0), _COMPLAINT_BYTES).decode("utf-8", "replace").splitlines()
+def _last_line(stderr: IO[bytes]) -> str:
+    """The last line on a program's standard error, without the values of variables that are named like secrets."""
+    size = os.fstat(stderr.fileno()).st_size
+    lines = _read(stderr, max(size - _STDERR_BYTES, 0), _STDERR_BYTES).decode("utf-8", "replace").splitlines()
     line = lines[-1] if lines else ""
     for name, value in os.environ.items():
         if value and any(word in name.upper() for word in ("KEY", "TOKEN", "SECRET", "PASSWORD")):
@@ -111,40 +111,40 @@ def _read(file: IO[bytes], start: int, most_bytes: int) -> bytes:
 
 def ask_chat(question: Json, *, client: httpx.Client, prices: tuple[float, float] | None, stop: Event) -> Answer:
     """
-    What a chat model answers to *question*: `output`, `calls`, `tool_calls`, `usage`.
+    Ask a chat model; the result has `output`, `calls`, `tool_calls` and `usage`.
 
-    A busy endpoint is asked again, when its Retry-After says so or after a growing pause.
+    Retries a busy endpoint after the time in its Retry-After header, or after growing pauses.
 
     Args:
-        question: Its `request` has a `text`.
-        client: With the base URL and the key.
-        prices: US dollars for a million tokens, input and output; None where nobody said.
-        stop: Set when nothing more is to be asked.
+        question: Its `request` must have a `text`.
+        client: Client with the base URL and the key.
+        prices: US dollars per million tokens, input and output; None if unknown.
+        stop: Set to stop asking.
 
     Raises:
         Unanswered: the endpoint stays busy, or cannot be reached.
         UsageError: it refuses the key, or does not know the model.
     """
-    request, host = question["request"], client.base_url.host  # never the whole address: it may hold a password
+    request, host = question["request"], client.base_url.host  # the whole URL may hold a password
     body = {"model": question["model"], "messages": [{"role": "user", "content": request["text"]}]}
     if "tools" in request:
         body["tools"] = [{"type": "function", "function": tool} for tool in request["tools"]]
     for attempt in range(_TRIES):
         try:
             response = client.post("chat/completions", json=body)
-            said, wait = f"HTTP {response.status_code}", retry_after(response.headers.get("retry-after", ""))
-        except (httpx.ReadTimeout, httpx.WriteTimeout):  # no way in is not the model's fault
+            problem, wait = f"HTTP {response.status_code}", retry_after(response.headers.get("retry-after", ""))
+        except (httpx.ReadTimeout, httpx.WriteTimeout):  # the model is too slow; other errors are not its fault
             return Answer(broken="timeout", detail="no answer in time")
         except httpx.RequestError as error:
-            response, said, wait = httpx.Response(503), type(error).__name__, None
+            response, problem, wait = httpx.Response(503), type(error).__name__, None
         if response.status_code in _REFUSED:
-            raise UsageError(f"{host} refuses ({said}); check --model, --openai-base-url and OPENAI_API_KEY.")
+            raise UsageError(f"{host} refuses ({problem}); check --model, --openai-base-url and OPENAI_API_KEY.")
         if response.status_code not in _BUSY:
             return _answer(response, prices)
         pause = random.uniform(0.5, 1.0) * 2.0**attempt if wait is None else wait  # noqa: S311
         if attempt == _TRIES - 1 or pause > _LONGEST_WAIT_SECONDS or stop.wait(pause):
             break
-    raise Unanswered(f"{host} cannot answer now ({said}); run the same command again later.")
+    raise Unanswered(f"{host} cannot answer now ({problem}); run the same command again later.")
 
 
 def _answer(response: httpx.Response, prices: tuple[float, float] | None) -> Answer:
@@ -157,20 +157,20 @@ def _answer(response: httpx.Response, prices: tuple[float, float] | None) -> Ans
 
 
 def _result(completion: Any, prices: tuple[float, float] | None) -> Json:
-    message, told = completion["choices"][0]["message"], completion.get("usage") or {}
+    message, usage = completion["choices"][0]["message"], completion.get("usage") or {}
     calls = [call["function"] for call in message.get("tool_calls") or ()]
     result: Json = {"output": message.get("content"), "calls": calls, "tool_calls": len(calls)}
-    if "prompt_tokens" in told:
-        read, wrote = int(told["prompt_tokens"]), int(told.get("completion_tokens", 0))
-        result["usage"] = {"input_tokens": read, "output_tokens": wrote}
+    if "prompt_tokens" in usage:
+        tokens = int(usage["prompt_tokens"]), int(usage.get("completion_tokens", 0))
+        result["usage"] = {"input_tokens": tokens[0], "output_tokens": tokens[1]}
         if prices is not None:
-            result["usage"]["cost_usd"] = (read * prices[0] + wrote * prices[1]) / 1e6
+            result["usage"]["cost_usd"] = sum(n * price for n, price in zip(tokens, prices, strict=True)) / 1e6
     return result
 
 
 def retry_after(header: str) -> float | None:
     """
-    Seconds from now that a Retry-After header asks for; None where it says nothing that can be read.
+    Seconds to wait according to a Retry-After header; None if it cannot be parsed.
 
     Source:
         RFC 9110, section 10.2.3.

@@ -1,8 +1,8 @@
 """
-Requests that may become probes, read from files or the ledger, and the panel chosen from them as JSON.
+Reads candidate requests from files or the ledger, and writes the panel chosen from them as JSON.
 
-An incident becomes a family of the panel: cases of a rollout, joined with the operator's own texts of these requests.
-So does a case: the same request with other numbers, names and dates, or in other words.
+A family of probes is made from an incident (cases of a rollout, with the texts from the operator's own files) or from
+a case (the same request with other numbers, names and dates, or in other words).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ENVELOPE = {
     "model_version": "none",
     "started_at": "2000-01-01T00:00:00Z",
 }
-"""What a line that is only a request lacks to be read like any other event."""
+"""Fields that turn a line with only a request into a complete event."""
 
 _MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 _DAYS = "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday"
@@ -50,26 +50,27 @@ _SLOTS = {
     rf"|\b(?:{_MONTHS}) \d{{1,2}}(?:st|nd|rd|th)?\b(?:,? \d{{4}}\b)?",
     "time": r"\b\d{1,2}:\d\d(?::\d\d)?\b",
     "number": r"\b\d+(?:[.,]\d+)*\b",
-    # A capital that no sentence begins with, and no acronym.
+    # A capitalised word within a sentence that is not an acronym.
     "name": rf"(?<=[a-zß-ÿ,;] )(?!(?:{_MONTHS}|{_DAYS})\b)[A-ZÀ-Þ][a-zß-ÿ]\w*(?: [A-ZÀ-Þ]\w+)*",
 }
 _FIELD = re.compile(r"\{(\w+)\}")
-_NOT_OF_ITSELF = {"schema", "trace_id", *_REQUEST_KEYS}
+_NOT_COPIED = {"schema", "trace_id", *_REQUEST_KEYS}  # fields of a case that its variants do not take over
 _SLOT = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _SLOTS.items()))
 
 
 Pools = Mapping[tuple[str, str], Sequence[str]]
-"""What slots hold, by capability and kind of slot; under no capability, of all of them."""
+"""Values for slots, by capability and kind of slot; the empty capability has those of all."""
 
 
 @dataclass(frozen=True, slots=True)
 class PanelRequest:
     """
-    A candidate, and what was asked, where a file says it (the ledger keeps no text).
+    A candidate for a probe.
 
     Attributes:
-        line: The line of the file as JSON, with whatever else it says.
-        trace_ids: Ids of its traces, one for each line that has the same request.
+        request: The request itself; None if it comes from the ledger, which stores no texts.
+        line: The line of the file as JSON, with all of its fields.
+        trace_ids: IDs of its traces, one for each line with the same request.
     """
 
     candidate: ProbeCandidate
@@ -84,18 +85,17 @@ class Panel:
     A probe panel.
 
     Attributes:
-        calibration: Id of the calibration that says how hard the requests are; None without one.
-        candidates: Requests that it was chosen from.
+        calibration: ID of the calibration that gives the difficulty of the requests, or None.
+        candidates: Number of requests that it was chosen from.
         skipped: Lines of a file that were skipped, by reason.
         tiers: Probes by tier.
         capabilities: Probes by capability.
-        known_share: Share of the traffic (ratio 0 to 1) whose difficulty is known once the panel was replayed: by name,
-            by family, or already.
-        versions_needed: On how many more versions to replay it for `tiers`, and for the `hard_tier_rate`. How well the
-            difficulty orders requests, the third gate, cannot be told before: `cliffwatch calibrate` measures it.
-        probes: The part of a native event that is known before a model answers, with the tier, and with the reference
-            version's failure probability (ratio 0 to 1; None without a calibration). A probe that the ledger named has
-            no `request`.
+        known_share: Share of the traffic (ratio 0 to 1) whose difficulty will be known after the panel is replayed: by
+            item, by prompt family, or already.
+        versions_needed: Number of further versions to replay it on, for `tiers` and for the `hard_tier_rate`. How well
+            difficulty orders requests, the third gate, is only measured by `cliffwatch calibrate`.
+        probes: Each probe as a native event without an answer, with its tier and the reference version's failure
+            probability (ratio 0 to 1; None without a calibration). A probe from the ledger has no `request`.
     """
 
     calibration: str | None
@@ -110,7 +110,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class ProbeHistory:
-    """One probe, and how each version did on it, earliest version first."""
+    """One probe with the results of each version, earliest version first."""
 
     request_id: str
     capability: str
@@ -118,7 +118,7 @@ class ProbeHistory:
 
     @property
     def family(self) -> str:
-        """The incident that it came from: what its name has before a slash; empty without one."""
+        """The incident that it came from: the part of its name before the last slash; empty without a slash."""
         return self.request_id.rpartition("/")[0]
 
 
@@ -126,34 +126,34 @@ def read_requests(
     files: Sequence[str], limits: Limits, *, translate: Translate | None = None
 ) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:
     """
-    Each request of *files* once, as its first line says, and how many lines were skipped by reason.
+    Read each request of *files* once (its first line counts), and count skipped lines by reason.
 
-    A line is a native event or only its request: `request_id`, `capability`, and `text`, `tools`, `attributes` either
-    by themselves or under `request`. A request without a name is named by its text and tools.
+    A line is a native event or only its request: `request_id`, `capability`, and `text`, `tools`, `attributes` at the
+    top level or under `request`. A request without `request_id` gets a name from a hash of its text and tools.
 
     Raises:
         MonitorError: a file cannot be read.
     """
-    found: dict[str, tuple[Request, bytes]] = {}
+    first_lines: dict[str, tuple[Request, bytes]] = {}
     traces: dict[str, list[str]] = defaultdict(list)
     skipped: Counter[str] = Counter()
     for record in file_records(files, max_record_bytes=limits.max_record_bytes, translate=translate):
         try:
-            found_traces = decode(_as_event(record.value), limits).traces
+            decoded = decode(_as_event(record.value), limits)
         except InvalidRecord as invalid:
             skipped[invalid.reason.value] += 1
             continue
-        for trace in found_traces:
+        for trace in decoded.traces:
             request = trace.request
             name = request.request_id or _name_of(request)
             if name is None:
                 skipped["unnamed"] += 1
                 continue
-            first, _ = found.setdefault(name, (request, record.value or b""))
+            first, _ = first_lines.setdefault(name, (request, record.value or b""))
             skipped["same_id_other_text"] += first.text != request.text
             traces[name].append(trace.trace_id)
     requests = []
-    for name, (request, line) in found.items():
+    for name, (request, line) in first_lines.items():
         candidate = ProbeCandidate(replace(request_features(request), item=name), len(traces[name]))
         requests.append(PanelRequest(candidate, request, from_json(line), traces[name]))
     return requests, +skipped
@@ -167,7 +167,7 @@ def chosen_panel(
     skipped: Mapping[str, int],
     settings: DifficultySettings,
 ) -> Panel:
-    """The panel: *requests* at the indices *panel*, with the trust that replays of it buy."""
+    """The panel of the *requests* at the indices *panel*."""
     probes = [_probe(requests[index], calibration, settings) for index in panel]
     learnt = 0 if calibration is None else calibration.trust.versions
     return Panel(
@@ -176,7 +176,7 @@ def chosen_panel(
         skipped=skipped,
         tiers=Counter(probe["tier"] for probe in probes),
         capabilities=dict(sorted(Counter(probe["capability"] for probe in probes).items())),
-        known_share=_known_share([each.candidate for each in requests], panel, calibration),
+        known_share=_known_share([request.candidate for request in requests], panel, calibration),
         versions_needed={
             "tiers": max(settings.min_versions - learnt, 0),
             "hard_tier_rate": max(settings.min_versions_hard_rate - learnt, 0),
@@ -189,16 +189,16 @@ def _known_share(candidates: Sequence[ProbeCandidate], panel: Sequence[int], cal
     chosen = [candidates[index].features for index in panel]
     names = {features.item for features in chosen} | {features.prompt_family for features in chosen} - {None}
     known = sum(
-        each.requests
-        for each in candidates
-        if names & {each.features.item, each.features.prompt_family}
-        or (calibration is not None and calibration.difficulty.estimate(each.features).is_known)
+        candidate.requests
+        for candidate in candidates
+        if names & {candidate.features.item, candidate.features.prompt_family}
+        or (calibration is not None and calibration.difficulty.estimate(candidate.features).is_known)
     )
-    return known / sum(each.requests for each in candidates)
+    return known / sum(candidate.requests for candidate in candidates)
 
 
 def probe_histories(results: Iterable[ProbeResult]) -> Sequence[ProbeHistory]:
-    """*results*, which come by probe, each probe with its history."""
+    """Group *results*, which must be sorted by probe, into the history of each probe."""
     by_probe = groupby(results, key=lambda result: (result.item, result.capability))
     return [ProbeHistory(item, capability, list(history)) for (item, capability), history in by_probe]
 
@@ -209,7 +209,7 @@ def _result(result: ProbeResult) -> Json:
 
 
 def _as_event(value: bytes | None) -> bytes | None:
-    """*value* itself, or as an event where it is only a request."""
+    """Complete *value* to an event if it is only a request."""
     try:
         line = from_json(value or b"")
     except ValueError:
@@ -229,8 +229,8 @@ def _name_of(request: Request) -> str | None:
     return "probe-" + hash_of("\n".join(parts), size=6)
 
 
-def _probe(asked: PanelRequest, calibration: Calibration | None, settings: DifficultySettings) -> Json:
-    features = asked.candidate.features
+def _probe(request: PanelRequest, calibration: Calibration | None, settings: DifficultySettings) -> Json:
+    features = request.candidate.features
     probability = None if calibration is None else reference_failure_probability(features, calibration, settings)
     return {
         "environment": PROBES_ENVIRONMENT,
@@ -238,12 +238,12 @@ def _probe(asked: PanelRequest, calibration: Calibration | None, settings: Diffi
         "capability": features.capability,
         "tier": "untiered" if calibration is None else calibration.tag(features).tier.value,
         "failure_probability": probability,
-        **as_asked(asked),
+        **as_asked(request),
     }
 
 
 def as_asked(asked: PanelRequest) -> Json:
-    """`request` and, where a line has it, `expected`, for the user's own grader; empty where no file says it."""
+    """`request`, and `expected` for the user's grader if the line has it; empty for a request from the ledger."""
     if asked.request is None:
         return {}
     expected = {"expected": asked.line["expected"]} if "expected" in asked.line else {}
@@ -251,26 +251,26 @@ def as_asked(asked: PanelRequest) -> Json:
 
 
 def request_json(request: Request) -> Json:
-    """*request* as the event contract writes it."""
-    shown = {
+    """*request* in the JSON of the event contract."""
+    fields = {
         "text": request.text,
         "messages": request.messages,
         "tools": [asdict(tool) | {"parameters": json.loads(tool.parameters or "{}")} for tool in request.tools],
         "attributes": dict(request.attributes),
     }
-    return {name: value for name, value in shown.items() if value not in (None, [], {})}
+    return {name: value for name, value in fields.items() if value not in (None, [], {})}
 
 
 def incident_family(incident: str, cases: Iterable[Json], texts: Sequence[PanelRequest]) -> Iterator[Json]:
     """
-    A panel's line for each of *cases* whose request or trace is among *texts*, named INCIDENT/CASE.
+    A panel line, named INCIDENT/CASE, for each of *cases* whose request or trace is among *texts*.
 
-    Each has its text as it was and as a template, whose slots a person, or a program, can fill otherwise.
+    Each line has its text, and a template of it with slots that a person or a program can fill differently.
     """
-    known = {name: text for text in texts for name in (text.candidate.features.item, *map(joining_id, text.trace_ids))}
+    by_id = {name: text for text in texts for name in (text.candidate.features.item, *map(joining_id, text.trace_ids))}
     for case in cases:
         name = case.get("request_id") or case["trace_id"]
-        text = known.get(name) or known.get(joining_id(case["trace_id"]))
+        text = by_id.get(name) or by_id.get(joining_id(case["trace_id"]))
         if text is None or text.request is None:
             continue
         yield {
@@ -284,7 +284,7 @@ def incident_family(incident: str, cases: Iterable[Json], texts: Sequence[PanelR
 
 def template(text: str) -> Mapping[str, object]:
     """
-    *text* with its dates, times, numbers and names as slots, and what they held.
+    A template of *text* with slots for its dates, times, numbers and names, and the values of the slots.
 
     >>> template("Refund order 4711 to Ada Lovelace by 2026-11-05.")["template"]
     'Refund order {number1} to {name1} by {date1}.'
@@ -302,21 +302,21 @@ def template(text: str) -> Mapping[str, object]:
 
 
 def slot_pools(panel: Iterable[PanelRequest]) -> Pools:
-    """What the slots of *panel* hold, whatever the order of its lines."""
-    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    """All values of the slots of *panel*; the order of its lines does not matter."""
+    pools: dict[tuple[str, str], set[str]] = defaultdict(set)
     for case in panel:
         for slot, value in _template(case)[1].items():
             for capability in (case.candidate.features.capability, ""):
-                found[capability, _kind(slot)].add(value)
-    return {kind: sorted(values) for kind, values in found.items()}
+                pools[capability, _kind(slot)].add(value)
+    return {kind: sorted(values) for kind, values in pools.items()}
 
 
 def refills(case: PanelRequest, pools: Pools, *, seed: int) -> Iterator[Json]:
     """
-    `text`, `slots` and `expected` of *case*, time and again with its slots filled from other cases.
+    Endless variants of *case* (`text`, `slots` and `expected`), with its slots filled from other cases.
 
-    The values come from cases of its capability, or of any where these have too few. A value that the case has twice
-    is replaced by one other value, and in `expected` as well.
+    The values come from cases of its capability, or of any capability if these have too few. All occurrences of a value
+    are replaced by the same new value, in `expected` too.
     """
     (text, slots), capability = _template(case), case.candidate.features.capability
     parts = _FIELD.split(text)
@@ -324,32 +324,32 @@ def refills(case: PanelRequest, pools: Pools, *, seed: int) -> Iterator[Json]:
     while True:
         filled: dict[str, str] = {}
         for slot, value in slots.items():
-            alike = (pools[capability, _kind(slot)], pools["", _kind(slot)])
-            drawn = [each for pool in alike for each in drawing.sample(pool, min(len(pool), 2 * len(slots)))]
-            free = (each for each in drawn if each not in slots.values() and each not in filled.values())
-            filled.setdefault(value, next(free, value))
-        now = {slot: filled[value] for slot, value in slots.items()}
-        other = "".join(now.get(part, f"{{{part}}}") if at % 2 else part for at, part in enumerate(parts))
-        yield {"text": other, "slots": now, "expected": _replaced(case.line.get("expected"), filled)}
+            sources = (pools[capability, _kind(slot)], pools["", _kind(slot)])
+            drawn = [new for pool in sources for new in drawing.sample(pool, min(len(pool), 2 * len(slots)))]
+            unused = (new for new in drawn if new not in slots.values() and new not in filled.values())
+            filled.setdefault(value, next(unused, value))
+        refilled = {slot: filled[value] for slot, value in slots.items()}
+        variant = "".join(refilled.get(part, f"{{{part}}}") if at % 2 else part for at, part in enumerate(parts))
+        yield {"text": variant, "slots": refilled, "expected": _replaced(case.line.get("expected"), filled)}
 
 
 def family(case: PanelRequest, answers: Iterable[Json], count: int) -> Iterator[Json]:
     """
-    The panel's lines of *case* and of *count* variants at most, named CASE/variant-1 and so on.
+    The panel lines of *case* and of at most *count* variants, named CASE/variant-1 and so on.
 
     Args:
-        case: The case as it was written, which is the first line.
-        answers: What a variant asks: `text`, and `slots` and `expected` where they differ from the case.
-        count: Variants wanted; a text that is there already is passed over.
+        case: The original case, which gives the first line.
+        answers: Variants: `text`, and `slots` and `expected` if they differ from the case.
+        count: Most variants; duplicate texts are skipped.
     """
     name, asked = case.candidate.features.item, as_asked(case).get("request", {})
     yield {**case.line, "request_id": name}
-    kept = {key: value for key, value in case.line.items() if key not in _NOT_OF_ITSELF}
+    copied = {key: value for key, value in case.line.items() if key not in _NOT_COPIED}
     seen = {asked.get("text")}
     for answer in answers:
         if answer["text"] not in seen:
             yield {
-                **kept,
+                **copied,
                 "environment": PROBES_ENVIRONMENT,
                 "request_id": f"{name}{VARIANT_MARK}{len(seen)}",
                 "capability": case.candidate.features.capability,
@@ -362,7 +362,7 @@ def family(case: PanelRequest, answers: Iterable[Json], count: int) -> Iterator[
 
 
 def _template(case: PanelRequest) -> tuple[str, Mapping[str, str]]:
-    """The template of *case* and what its slots hold: as its line says, else as its text does."""
+    """The template of *case* and the values of its slots: from its line, else made from its text."""
     line: Mapping[str, Any] = case.line
     if not isinstance(line.get("template"), str) or not isinstance(line.get("slots"), dict):
         line = template((case.request and case.request.text) or "")
@@ -374,14 +374,14 @@ def _kind(slot: str) -> str:
 
 
 def _replaced(expected: Any, filled: Mapping[str, str]) -> Any:
-    """*expected* with the other values, in its strings and as numbers."""
+    """Replace values in *expected*, in strings and as numbers."""
     if isinstance(expected, dict):
         return {key: _replaced(value, filled) for key, value in expected.items()}
     if isinstance(expected, list):
         return [_replaced(value, filled) for value in expected]
     if isinstance(expected, str) and filled:
         words = "|".join(re.escape(value) for value in sorted(filled, key=len, reverse=True))
-        return re.sub(rf"(?<!\w)(?:{words})(?!\w)", lambda found: filled[found[0]], expected)
+        return re.sub(rf"(?<!\w)(?:{words})(?!\w)", lambda match: filled[match[0]], expected)
     with suppress(ValueError):
         return from_json(filled.get(to_json(expected).decode(), ""))
     return expected

@@ -1,7 +1,7 @@
 """
-Asks a panel of one agent: several probes at a time, each once, and never for more than was allowed.
+Runs a panel of probes on one agent: several at a time, each once, and within a spending limit.
 
-Also what an agent answers, and the event that it becomes.
+Also defines the answer of an agent, and converts it to an event.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _COUNTS = ("passed", "failed", "unlabelled", "unanswered", "ungraded")
 
 _USE = ("usage", "tool_calls", "steps", "budget")
 
-_Answered = tuple[Json, float | None, str]  # its event, its cost, and how it or its grade is broken
+_Answered = tuple[Json, float | None, str]  # event, cost in USD, and how the answer is broken (empty if it is not)
 
 
 class Unanswered(DependencyUnreachable):
     """
-    The agent cannot answer now, through no fault of its own: ask again with the next run.
+    The agent cannot answer now, for a reason that is not a failure: the next run asks again.
 
     Attributes:
-        cost_usd: What the failed attempt cost, in USD; None if unknown.
-        ungraded: The answer, where only its grade is missing; None where there is none.
+        cost_usd: Cost of the failed attempt, in USD; None if unknown.
+        ungraded: The answer, if only its grade is missing.
     """
 
     cost_usd: float | None = 0.0
@@ -54,9 +54,9 @@ class Answer:
     One answer of an agent or a grader.
 
     Attributes:
-        result: The JSON object that it gave; empty where it is broken.
-        broken: Failure class where there is no result, such as `timeout`; empty where there is one.
-        detail: What a person should know of a broken one.
+        result: The JSON object that it returned; empty if the answer is broken.
+        broken: Failure class of a broken answer, such as `timeout`; empty if there is a result.
+        detail: Details of a broken answer, for a person.
     """
 
     result: Json = field(default_factory=dict)
@@ -65,50 +65,50 @@ class Answer:
 
     @property
     def cost_usd(self) -> float | None:
-        """What it cost, as far as it says so."""
+        """Its cost in US dollars, if it reports one."""
         usage = self.result.get("usage")
         cost = _number(usage.get("cost_usd")) if isinstance(usage, dict) else None
         return cost if cost is not None and cost >= 0 else None
 
 
 def question(probe: PanelRequest, model: str) -> Json:
-    """What an agent is given of *probe*: nothing that is known of its difficulty or its right answer."""
+    """The question to an agent for *probe*, without its difficulty and its expected answer."""
     features = probe.candidate.features
-    asked = {} if probe.request is None else request_json(probe.request)
-    return {"request_id": features.item, "capability": features.capability, "model": model, "request": asked}
+    request = {} if probe.request is None else request_json(probe.request)
+    return {"request_id": features.item, "capability": features.capability, "model": model, "request": request}
 
 
 def outcome(result: Json, success_field: str) -> Json | None:
     """
-    The outcome that *result* tells in its field *success_field*; None where it does not.
+    The outcome that *result* reports in its field *success_field*; None if it reports none.
 
-    Only true, false, 1 and 0 are answers: whatever else is there is unknown, which is no success.
+    Only true, false, 1 and 0 count; any other value means that the outcome is unknown.
     """
     success = result.get(success_field)
     if not isinstance(success, bool | int | float) or success not in {0, 1}:
         return None
     failure_class = None if success else clean_label(str(result.get("failure_class") or ""))
-    told = {"failure_class": failure_class, "score": _number(result.get("score"))}
-    known = {name: each for name, each in told.items() if each is not None}
+    details = {"failure_class": failure_class, "score": _number(result.get("score"))}
+    known = {name: value for name, value in details.items() if value is not None}
     return {"success": bool(success), "source": JUDGE, **known}
 
 
-def event(asked: Json, labels: Json, result: Json, told: Json | None, *, started_at: float, ended_at: float) -> Json:
+def event(asked: Json, labels: Json, result: Json, label: Json | None, *, started_at: float, ended_at: float) -> Json:
     """
     The native event of one answer, without its text.
 
     Args:
         asked: The question.
         labels: `service` and `model_version`.
-        result: What was answered; what it says of its use is left out where the contract does not allow it.
-        told: The outcome, if anybody knows it.
-        started_at: When it was asked, Unix seconds.
-        ended_at: When the answer was there, Unix seconds.
+        result: The agent's result; its usage is left out if it breaks the event contract.
+        label: The outcome, if it is known.
+        started_at: Time of the question, Unix seconds.
+        ended_at: Time of the answer, Unix seconds.
 
     Raises:
         UsageError: the panel's request itself breaks the contract.
     """
-    needed = {
+    required = {
         "schema": "cliffwatch.trace/v1",
         "trace_id": hash_of(json.dumps([labels, asked["request_id"], started_at]), size=16),
         "environment": PROBES_ENVIRONMENT,
@@ -116,12 +116,12 @@ def event(asked: Json, labels: Json, result: Json, told: Json | None, *, started
         **{name: asked[name] for name in ("capability", "request_id", "request")},
         "started_at": iso_time(started_at),
         "ended_at": iso_time(ended_at),
-        **({} if told is None else {"outcome": told}),
+        **({} if label is None else {"outcome": label}),
     }
-    for each in (needed | {name: result[name] for name in _USE if name in result}, needed):
+    for candidate in (required | {name: result[name] for name in _USE if name in result}, required):
         with suppress(InvalidRecord):
-            if decode(json.dumps(each).encode(), Limits()).traces:
-                return each
+            if decode(json.dumps(candidate).encode(), Limits()).traces:
+                return candidate
     raise UsageError(f"Probe {asked['request_id']} breaks the event contract; check its line in the panel.")
 
 
@@ -130,23 +130,23 @@ def _number(value: object) -> float | None:
 
 
 Ask = Callable[[Json], Answer]
-"""Gives the answer to a question; raises `Unanswered`, or what stops the run."""
+"""Returns the answer to a question; raises `Unanswered`, or another error to stop the run."""
 
 
 @dataclass(slots=True)
 class Progress:
     """
-    How far a run is.
+    Progress of a run.
 
     Attributes:
-        probes: Probes of the panel.
-        resumed: Those that an earlier run answered.
-        spent_usd: Of all runs of the file together.
-        counts: Answers that passed, failed, or are unlabelled as nobody said so; what was asked in vain; and answers
-            that wait for a grade.
+        probes: Number of probes in the panel.
+        resumed: Probes that an earlier run answered.
+        spent_usd: Cost of all runs of the file together.
+        counts: Answers that passed, failed or are unlabelled; probes that got no answer; and answers that wait for a
+            grade.
         failures: Failed probes by failure class.
-        grade_problem: Why the last grade is missing; empty where none is.
-        is_spent: Whether what is left of the limit does not pay for one more probe.
+        grade_problem: Why the last grade is missing; empty if none is.
+        is_spent: Whether the rest of the limit is too small for another probe.
     """
 
     probes: int
@@ -162,11 +162,11 @@ class Progress:
         """Probes with an event."""
         return self.resumed + self.counts["passed"] + self.counts["failed"] + self.counts["unlabelled"]
 
-    def count(self, told: Json | None) -> None:
-        """Add one answer."""
-        self.counts["unlabelled" if told is None else "passed" if told["success"] else "failed"] += 1
-        if told is not None and not told["success"]:
-            self.failures[told.get("failure_class", "unknown")] += 1
+    def count(self, label: Json | None) -> None:
+        """Count one answer with the outcome *label*."""
+        self.counts["unlabelled" if label is None else "passed" if label["success"] else "failed"] += 1
+        if label is not None and not label["success"]:
+            self.failures[label.get("failure_class", "unknown")] += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,25 +174,25 @@ class Limit:
     """
     A spending limit.
 
-    Before a question is asked, what it may cost is set aside: *each_usd*, or what the dearest one so far did cost if
-    that is more. While neither is known, one question is asked alone.
+    Before each question, its possible cost is reserved: *each_usd*, or the highest cost so far if that is more. While
+    neither is known, only one question is asked at a time.
     """
 
     total_usd: float | None = None
     each_usd: float = 0.0
 
-    def set_aside(self, journal: Journal) -> float:
-        """What the next question may cost, US dollars."""
-        return max(self.each_usd, journal.dearest_usd)
+    def reserve(self, journal: Journal) -> float:
+        """Amount to reserve for the next question, US dollars."""
+        return max(self.each_usd, journal.highest_usd)
 
     def allows(self, journal: Journal, running: int) -> bool:
-        """Whether one more question may be asked beside *running* others."""
+        """Whether another question may be asked while *running* ones are unanswered."""
         if self.total_usd is None:
             return True
-        most = self.set_aside(journal)
-        if not most and running:
+        reserved = self.reserve(journal)
+        if not reserved and running:
             return False
-        return journal.spent_usd + most * (running + 1) <= self.total_usd + _ROUNDING_USD and self.total_usd > 0
+        return journal.spent_usd + reserved * (running + 1) <= self.total_usd + _ROUNDING_USD and self.total_usd > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +202,15 @@ class Run:
 
     Attributes:
         ask: The agent.
-        grade: The grader, which is given the question with `probe` (the panel's line) and `result`; None where the
-            result says it itself.
+        grade: The grader, which gets the question with `probe` (the panel's line) and `result`; None if the result
+            itself says whether it passed.
         success_field: Field of the agent's result that says whether it passed.
         labels: `service` and `model_version` of the events.
-        journal: Where they are kept.
-        clock: What answers are dated by.
-        stop: Set when the run ends, so that the agent stops too.
-        limit: What it may spend.
-        parallel: Probes that are asked at a time.
+        journal: Saves events and costs.
+        clock: Gives the times of the events.
+        stop: Set when the run ends, to stop the agent.
+        limit: Spending limit.
+        parallel: Most probes to ask at a time.
     """
 
     ask: Ask
@@ -222,19 +222,19 @@ class Run:
     stop: Event
     limit: Limit
     parallel: int
-    _held: list[Json] = field(default_factory=list)
+    _unsaved: list[Json] = field(default_factory=list)
 
     def of(self, panel: Sequence[PanelRequest], shown: Callable[[Progress], None]) -> Progress:
         """
-        Ask what is not answered yet.
+        Ask the probes of *panel* that have no answer yet.
 
         Raises:
-            Unanswered: the agent cannot answer a single probe now.
-            MonitorError: what the agent raised; or none of its first answers can be used, and it must be broken.
+            Unanswered: the agent cannot answer any probe now.
+            MonitorError: the agent raised it; or its first answers are all broken, so the agent itself must be.
         """
         journal = self.journal
         waiting = [probe for probe in reversed(panel) if probe.candidate.features.item not in journal.answered]
-        waiting.sort(key=self._is_paid)  # the last one is the next
+        waiting.sort(key=self._is_paid)  # a stack: answers that only need a grade come first
         progress = Progress(len(panel), len(panel) - len(waiting), journal.spent_usd)
         running: dict[Future[_Answered], int] = {}
         with ThreadPoolExecutor(self.parallel) as pool:
@@ -245,8 +245,8 @@ class Run:
                         is_paid = self._is_paid(waiting[-1])
                         if not is_paid and not self.limit.allows(journal, len(running)):
                             break
-                        aside = 0.0 if is_paid else self.limit.set_aside(journal)
-                        number = journal.ask(aside)  # before anything is spent
+                        reserved = 0.0 if is_paid else self.limit.reserve(journal)
+                        number = journal.ask(reserved)  # on disk before any money is spent
                         running[pool.submit(self._answered, waiting.pop())] = number
                     if not running:
                         progress.is_spent = bool(waiting)
@@ -258,24 +258,24 @@ class Run:
         return progress
 
     def _is_paid(self, probe: PanelRequest) -> bool:
-        """Whether an earlier run has the answer to *probe*, and only its grade is missing."""
+        """Whether an earlier run got the answer to *probe*, so that only its grade is missing."""
         return probe.candidate.features.item in self.journal.ungraded
 
     def _answered(self, probe: PanelRequest) -> _Answered:
         asked = question(probe, self.labels["model_version"])
-        kept = self.journal.ungraded.get(asked["request_id"])
-        answer, cost_usd, times = self._asked(asked) if kept is None else (Answer(kept["result"]), 0.0, kept["times"])
-        told = outcome(answer.result, self.success_field)
+        paid = self.journal.ungraded.get(asked["request_id"])
+        answer, cost_usd, times = self._asked(asked) if paid is None else (Answer(paid["result"]), 0.0, paid["times"])
+        label = outcome(answer.result, self.success_field)
         if answer.broken:
-            told = {"success": False, "failure_class": answer.broken, "source": JUDGE}
+            label = {"success": False, "failure_class": answer.broken, "source": JUDGE}
         elif self.grade is not None:
             try:
-                told = _grade(self.grade({**asked, "probe": probe.line, "result": answer.result}))
-            except Unanswered as later:  # the agent's answer was paid for
+                label = _grade(self.grade({**asked, "probe": probe.line, "result": answer.result}))
+            except Unanswered as later:  # save the agent's answer, which has been paid for
                 later.cost_usd = cost_usd
                 later.ungraded = {"request_id": asked["request_id"], "result": answer.result, "times": times}
                 raise
-        native = event(asked, self.labels, answer.result, told, **times)
+        native = event(asked, self.labels, answer.result, label, **times)
         return native, cost_usd, f"{answer.broken}: {answer.detail}" if answer.broken else ""
 
     def _asked(self, asked: Json) -> tuple[Answer, float | None, Mapping[str, float]]:
@@ -287,10 +287,10 @@ class Run:
         try:
             native, cost_usd, broken = done.result()
         except Unanswered as later:
-            self._put_off(number, later, progress)
+            self._postpone(number, later, progress)
             return
-        self._keep(native, progress, broken=broken)
-        if cost_usd is None and self.limit.total_usd is not None and not self.limit.set_aside(self.journal):
+        self._save(native, progress, broken=broken)
+        if cost_usd is None and self.limit.total_usd is not None and not self.limit.reserve(self.journal):
             raise UsageError(
                 "An answer does not say what it cost (usage.cost_usd), so --max-cost cannot hold: "
                 "let the agent say it, or set --max-probe-cost."
@@ -298,51 +298,51 @@ class Run:
         self.journal.pay(number, cost_usd)
         progress.spent_usd = self.journal.spent_usd
 
-    def _put_off(self, number: int, later: Unanswered, progress: Progress) -> None:
-        """Keep what was spent, and an answer that waits for its grade; raise *later* where nothing gets through."""
-        kept, kind = later.ungraded, "unanswered"
-        if kept is not None:
+    def _postpone(self, number: int, later: Unanswered, progress: Progress) -> None:
+        """Save the cost, and an answer that waits for its grade; raise *later* if nothing gets through at all."""
+        ungraded, kind = later.ungraded, "unanswered"
+        if ungraded is not None:
             kind, progress.grade_problem = "ungraded", str(later)
-        is_new = kept is None or kept["request_id"] not in self.journal.ungraded
-        self.journal.pay(number, later.cost_usd, kept if is_new else None)
+        is_new = ungraded is None or ungraded["request_id"] not in self.journal.ungraded
+        self.journal.pay(number, later.cost_usd, ungraded if is_new else None)
         progress.spent_usd = self.journal.spent_usd
         progress.counts[kind] += 1
         most = min(_MOST_UNANSWERED, progress.probes - progress.resumed)
         if is_new and progress.counts[kind] >= most and progress.answered == progress.resumed:
             raise later
 
-    def _keep(self, native: Json, progress: Progress, *, broken: str) -> None:
+    def _save(self, native: Json, progress: Progress, *, broken: str) -> None:
         """
-        Keep an answer; broken ones wait until one is whole, since an agent that answers nothing is broken itself.
+        Save an answer; broken ones are not saved until one is whole.
 
-        They would teach that every probe is hard.
+        If none is, the agent itself is broken, and its failures would make every probe look hard.
         """
-        self._held.append(native)
+        self._unsaved.append(native)
         if not broken or self.journal.answered:
-            for each in self._held:
-                self.journal.keep(each)
-                progress.count(each.get("outcome"))
-            self._held.clear()
-        elif len(self._held) == min(_MOST_BROKEN + self.parallel, progress.probes):
+            for answered in self._unsaved:
+                self.journal.save(answered)
+                progress.count(answered.get("outcome"))
+            self._unsaved.clear()
+        elif len(self._unsaved) == min(_MOST_BROKEN + self.parallel, progress.probes):
             raise MonitorError(
-                f"None of the first {len(self._held)} answers can be used, and none was kept; the last: {broken}. "
+                f"None of the first {len(self._unsaved)} answers can be used, and none was kept; the last: {broken}. "
                 "Try the agent by hand, then run the same command again."
             )
 
 
 def _grade(answer: Answer) -> Json | None:
-    """The outcome that a grader's *answer* tells."""
+    """The outcome in a grader's *answer*."""
     if answer.broken:
         raise Unanswered(f"The grader fails ({answer.broken}: {answer.detail}); try it by hand.")
     return outcome(answer.result, "success")
 
 
 def rewordings(case: PanelRequest, ask: Ask, *, count: int, seed: int, lost: list[str]) -> Iterator[Json]:
-    """What a paraphraser makes of *case*, asked *count* times; why an answer has no `text` is added to *lost*."""
-    told = {**case.line, **as_asked(case), "request_id": case.candidate.features.item, "seed": seed}
+    """Ask a paraphraser *count* times to reword *case*; for an answer without `text`, add the reason to *lost*."""
+    document = {**case.line, **as_asked(case), "request_id": case.candidate.features.item, "seed": seed}
     for number in range(1, count + 1):
         try:
-            answer = ask({**told, "variant": number})
+            answer = ask({**document, "variant": number})
         except Unanswered as later:
             answer = Answer(broken="later", detail=str(later))
         if isinstance(answer.result.get("text"), str):
