@@ -189,7 +189,9 @@ def policies(given: Sequence[str], config: Config) -> Mapping[str, Policy]:
     for name, file in assignments(given, "--policy", "careful=careful.yaml"):
         if name in named:
             raise UsageError(f"Two policies are named {name}; `{AS_CONFIGURED}` is the one of the config itself.")
-        named[name] = _policy(Path(file), config.rollout)
+        alternative = load_config(Path(file)).rollout
+        keys = parse_config_file(bytes_of(Path(file))).values.get("rollout") or {}
+        named[name] = config.rollout.model_copy(update={key: getattr(alternative, key) for key in keys})
     return named
 
 
@@ -219,9 +221,3 @@ def moment(text: str | None, option: str) -> float | None:
     except ValueError as error:
         raise UsageError(f"{option} {text} is not a time; write 2026-11-23T05:00:00Z, for example.") from error
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
-
-
-def _policy(file: Path, base: Policy) -> Policy:
-    alternative = load_config(file).rollout
-    given = parse_config_file(bytes_of(file)).values.get("rollout") or {}
-    return base.model_copy(update={name: getattr(alternative, name) for name in given})

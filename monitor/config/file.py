@@ -47,7 +47,7 @@ class Problem:
 
     def of(self, file_name: str) -> str:
         """The problem as one line, `file:line: key: what is wrong`."""
-        return f"{file_name}:{self.line}: {f'{self.key}: ' if self.path else ''}{self.sentence}"
+        return f"{file_name}:{self.line}: {f'{self.key}: ' if self.path else ''}{' '.join(self.sentence.split())}"
 
 
 @dataclass(frozen=True, slots=True)

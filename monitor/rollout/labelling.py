@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, compress
+from itertools import chain, compress, repeat
 from operator import add
 
 import numpy as np
@@ -175,8 +175,7 @@ def _by_words(arm: Arm) -> _Said:
     sums: dict[tuple[Tier, str], Sequence[float]] = {}
     for stratum in arm.strata:
         for words, *numbers in stratum.said:
-            have = sums.get((stratum.tier, words))
-            sums[stratum.tier, words] = numbers if have is None else [*map(add, have, numbers)]
+            sums[stratum.tier, words] = [*map(add, sums.get((stratum.tier, words), repeat(0.0)), numbers)]
     return [(tier, SaidCount(words, *numbers)) for (tier, words), numbers in sums.items()]
 
 
@@ -207,8 +206,7 @@ class _Tallies:
     def group(self, tier: Tier) -> Array:
         """The sum over all tiers in the group of *tier*."""
         of_group = [each for other, each in self.by_tier.items() if group_of(other) is group_of(tier)]
-        total: Array = np.sum(of_group, axis=0)
-        return total
+        return np.asarray(np.sum(of_group, axis=0))
 
     def rates(self) -> Mapping[Tier, Rate]:
         return {tier: double_sampling.estimate(tally) for tier, tally in self.by_tier.items()}
@@ -255,8 +253,7 @@ class _Tallies:
 
 def _audits(tally: Array) -> Array:
     """Independent audits of the judge's failures and of its passes, shape (2,)."""
-    audits: Array = tally[[8, 11]] ** 2 / np.maximum(tally[[10, 13]], 1e-300)
-    return audits
+    return np.asarray(tally[[8, 11]] ** 2 / np.maximum(tally[[10, 13]], 1e-300))
 
 
 def _left_out(tallies: Sequence[_Tallies]) -> Mapping[TierGroup, _Words]:
@@ -331,8 +328,7 @@ def _arm_labels(arm: Arm, counts: Iterable[SaidCount]) -> ArmLabels:
 
 
 def _audited(counts: Iterable[SaidCount], sources: Sources) -> int:
-    spoken = (count for count in counts if count.words)
-    return int(sum(each.requests for each in spoken if "-" not in (each.words[sources.judge], each.words[3])))
+    return int(sum(of.requests for of in counts if of.words and "-" not in (of.words[sources.judge], of.words[3])))
 
 
 def _is_checked(audited: int, counts: Iterable[SaidCount], sources: Sources) -> bool:

@@ -41,9 +41,8 @@ def _headlines(verdict: Verdict, findings: Findings, measurement: Measurement, p
     share = measurement.share
     match verdict.state:
         case VerdictState.REGRESSION:
-            for group in findings.risen:
-                rise = _told(measurement.changes[group])
-                yield f"{capitalised(GROUP_NAMES[group])} {_FAIL[group]} more often: {rise}."
+            for each in findings.risen:
+                yield f"{capitalised(GROUP_NAMES[each])} {_FAIL[each]} more often: {_told(measurement.changes[each])}."
             yield from (_risen_class(name, measurement) for name in findings.risen_capabilities)
             yield from (_broken_floor(check) for check in findings.broken_floors)
         case VerdictState.CLIFF if share is not None:

@@ -122,6 +122,24 @@ def test_the_reference_file_has_every_key_and_explains_it() -> None:
             id="not a number is no number, and is complained about once",
         ),
         pytest.param(
+            "rollout:\n  maturity_seconds: 1.0e+300\n  ok_margin: 1e-300\n",
+            [
+                "c.yaml:2: rollout.maturity_seconds: must be 0, or from 1e-09 to 1e+15",
+                "c.yaml:3: rollout.ok_margin: must be 0, or from 1e-09 to 1e+15",
+            ],
+            id="a number that cannot be reckoned with is refused before it stops a review",
+        ),
+        pytest.param(
+            "web:\n  trace_url: javascript:alert(1)\n",
+            [
+                (
+                    "c.yaml:2: web.trace_url: the text given is not allowed (Link to a trace, http or https, with the "
+                    "placeholders {trace_id}, {service}, {environment} and {model_version}; empty for no links)"
+                )
+            ],
+            id="what a key is for is one line, however it is wrapped in the code",
+        ),
+        pytest.param(
             "rollout:\n  floors:\n    - service: shop\n      pass_rate: 0.5\n    - service: desk\n",
             ["c.yaml:5: rollout.floors.1.pass_rate: is missing (a number above 0 and below 1)"],
             id="a missing key has the line of the entry that lacks it",
