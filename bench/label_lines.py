@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.verdict_lines import CLIFF, LOOKS, MIX, RATES, TIERS, Line, Scene
 from monitor.labels.delay import label_delays, slowest
-from monitor.labels.said import SaidCount
+from monitor.labels.source_verdicts import SaidCount
 from monitor.rollout.cohort import Arm, Cohort, Stratum, TiersBy
 
 _Array = NDArray[np.float64]

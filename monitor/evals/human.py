@@ -9,7 +9,7 @@ from msgspec import structs
 
 from monitor.difficulty.tiers import Tier
 from monitor.evals.cases import Belief, Case, CaseKey, Pairing, Run, pair_runs
-from monitor.labels.said import SaidCount
+from monitor.labels.source_verdicts import SaidCount
 from monitor.rollout.cohort import Arm, Cohort, Stratum
 from monitor.rollout.labelling import Labelling, weigh_labels
 from monitor.rollout.verdict import CountBy

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.labels.said import KINDS, SaidCount
+from monitor.labels.source_verdicts import KINDS, SaidCount
 
 Array = NDArray[np.float64]
 

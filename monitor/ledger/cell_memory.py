@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from monitor.difficulty.tiers import Tier
-from monitor.labels.said import SaidCount
+from monitor.labels.source_verdicts import SaidCount
 from monitor.ledger.cells import KEY, SUMS
 from monitor.ledger.schema import stratum
 from monitor.ledger.stored import readable

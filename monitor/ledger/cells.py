@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from monitor.difficulty.tiers import Tag
-from monitor.labels.said import Said
+from monitor.labels.source_verdicts import Said
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.schema import request, stratum
 from monitor.trace.capability import UNCLASSIFIED

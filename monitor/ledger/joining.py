@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from monitor.labels.said import SILENCE, Said, what_was_said
+from monitor.labels.source_verdicts import SILENCE, Said, what_was_said
 from monitor.ledger.cells import Cell
 from monitor.ledger.counting import CounterDelta, CounterDeltas
 from monitor.ledger.labels import OTHER, Admission

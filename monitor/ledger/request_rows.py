@@ -14,7 +14,7 @@ from msgspec.json import Decoder, Encoder
 from msgspec.structs import astuple
 
 from monitor.difficulty.features import RequestFeatures
-from monitor.labels.said import Said
+from monitor.labels.source_verdicts import Said
 from monitor.ledger.cells import CELL_COLUMNS, cell_of
 from monitor.ledger.counting import CounterDeltas
 from monitor.ledger.dialect import Dialect

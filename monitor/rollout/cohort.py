@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, Tier
-from monitor.labels.said import SaidCount
+from monitor.labels.source_verdicts import SaidCount
 
 SPAN_HOURS = 6
 """Hours that are compared as one where the arms share hardly any by itself."""

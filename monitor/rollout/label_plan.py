@@ -19,7 +19,7 @@ from random import Random
 from typing import NamedTuple
 
 from monitor.difficulty.tiers import HARD_TIER
-from monitor.labels.said import SaidCount
+from monitor.labels.source_verdicts import SaidCount
 from monitor.rollout.cohort import ArmName, TierGroup
 
 _JUDGE_ODDS = {"f": 19.0, "p": 1 / 19}  # of a judge that is right on 95 % of the runs, before people have checked it

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from monitor.difficulty.tiers import Tier
 from monitor.labels import double_sampling
 from monitor.labels.double_sampling import JUDGED, MISSING, Array, Rate, Sources
-from monitor.labels.said import KINDS, SaidCount
+from monitor.labels.source_verdicts import KINDS, SaidCount
 from monitor.rollout.cohort import Arm, ArmName, Cohort, Comparison, Stratum, TierGroup, group_of
 from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, differ
 from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeDrift, JudgeErrors

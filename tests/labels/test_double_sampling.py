@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.labels.double_sampling import JUDGED, KNOWN, MISSING, Sources, doubt, estimate, judge_errors
-from monitor.labels.said import SaidCount
+from monitor.labels.source_verdicts import SaidCount
 
 JUDGE = Sources(looks=True, is_judged=True)
 REPORTS = Sources(looks=True, is_judged=False)

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tier
-from monitor.labels.said import SaidCount
+from monitor.labels.source_verdicts import SaidCount
 from monitor.ledger import cohorts
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import LEARNT, ClusterSums, Comparison, Mix, SharedClusterSums, Stratum, TierGroup

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from monitor.difficulty.tiers import Tier
-from monitor.labels.said import SaidCount
+from monitor.labels.source_verdicts import SaidCount
 from monitor.rollout.cohort import Arm, ArmName, Cohort, Comparison, Stratum, TierGroup, TiersBy
 from monitor.rollout.judging import judge
 from monitor.rollout.labelling import FAILURE, SUCCESS, weigh_labels

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from monitor.labels.said import SILENCE, Said, what_was_said
+from monitor.labels.source_verdicts import SILENCE, Said, what_was_said
 from monitor.trace.model import Outcome
 from monitor.trace.settings import OutcomeSettings
 
