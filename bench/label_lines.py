@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.verdict_lines import CLIFF, LOOKS, MIX, RATES, TIERS, Line, Scene
 from monitor.labels.delay import label_delays, slowest
-from monitor.labels.source_verdicts import SaidCount
+from monitor.labels.source_verdicts import PatternCount
 from monitor.rollout.cohort import Arm, Cohort, Stratum, TiersBy
 
 _Array = NDArray[np.float64]
@@ -103,15 +103,15 @@ def _strata(said: dict[str, _Counts]) -> Sequence[Stratum]:
         requests, labelled, failures = np.array([each[1:4] for each in counts], dtype=int).reshape(-1, 3).sum(axis=0)
         if requests:
             numbers = int(requests), int(labelled), int(failures)
-            strata.append(Stratum(tier, "any", at, True, *numbers, 0.0, 0.0, said=counts))
+            strata.append(Stratum(tier, "any", at, True, *numbers, 0.0, 0.0, by_pattern=counts))
     return strata
 
 
-def _count(words: str, requests: int) -> SaidCount:
+def _count(words: str, requests: int) -> PatternCount:
     spoken = words.replace("-", "")
     labelled, failed = requests * bool(spoken), requests * (spoken[-1:] == "f")
     looked, audited = requests * bool(words[1:].strip("-")), requests * (words[3:] not in {"", "-"})
-    return SaidCount(words, requests, labelled, failed, looked, looked, audited, audited)
+    return PatternCount(words, requests, labelled, failed, looked, looked, audited, audited)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What people who checked the scores say of them: pass rates without the scorer's errors, as in live rollouts."""
+"""Corrects pass rates for the scorer's errors, where people checked some of its scores, as live rollouts do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import structs
 
 from monitor.difficulty.tiers import Tier
 from monitor.evals.cases import Belief, Case, CaseKey, Pairing, Run, pair_runs
-from monitor.labels.source_verdicts import SaidCount
+from monitor.labels.source_verdicts import PatternCount
 from monitor.rollout.cohort import Arm, Cohort, Stratum
 from monitor.rollout.labelling import Labelling, weigh_labels
 from monitor.rollout.verdict import CountBy
@@ -22,13 +22,13 @@ def corrected(
     pairing: Pairing, tier_of: TierOf, *, error_rate: float, is_asked: bool = False
 ) -> tuple[Pairing, Labelling | None]:
     """
-    *pairing* with pass rates that allow for the scorer's errors, and what the audits are worth.
+    *pairing* with pass rates corrected for the scorer's errors, and what the audits are worth.
 
-    Without an audit there is nothing to say (None), unless it is asked for. With too few, rates stay as counted.
+    Without an audit the second is None, unless somebody asked for it. With too few audits, rates stay as counted.
 
     Args:
         pairing: Both runs.
-        tier_of: Each arm and tier is corrected by itself (docs/labels.md).
+        tier_of: Tier of a case; each arm and tier is corrected by itself (docs/labels.md).
         error_rate: Chance that a bound of the scorer's errors is wrong.
         is_asked: Whether somebody named the column of the audits.
     """
@@ -39,51 +39,51 @@ def corrected(
     labelling = weigh_labels(Cohort(before, after, ""), error_rate=error_rate)
     if labelling.arms[0].count_by is CountBy.AUDITS:
         arms = (labelling.cohort.baseline, labelling.cohort.candidate)
-        pairing = pair_runs(*(_believed(run, arm, tier_of) for run, arm in zip(runs, arms, strict=True)))
+        pairing = pair_runs(*(_corrected_run(run, arm, tier_of) for run, arm in zip(runs, arms, strict=True)))
     return pairing, labelling
 
 
 def _arm(run: Run, tier_of: TierOf) -> Arm:
-    heard: dict[tuple[Tier, str], Counter[str]] = defaultdict(Counter)
+    by_score: dict[tuple[Tier, str], Counter[str]] = defaultdict(Counter)  # verdicts of people
     for key, case in run.cases.items():
         tier, failed, (checked, do_fail, checked_passes, fail) = tier_of(key), case.scored - case.passed, case.audits
-        heard[tier, _FAILED].update({"-": failed - checked, _FAILED: do_fail, _PASSED: checked - do_fail})
+        by_score[tier, _FAILED].update({"-": failed - checked, _FAILED: do_fail, _PASSED: checked - do_fail})
         passes = {"-": case.passed - checked_passes, _FAILED: fail, _PASSED: checked_passes - fail}
-        heard[tier, _PASSED].update(passes)
-    return Arm(run.model, [_stratum(tier, word, human) for (tier, word), human in heard.items() if human.total()])
+        by_score[tier, _PASSED].update(passes)
+    return Arm(run.model, [_stratum(*kind, human) for kind, human in by_score.items() if human.total()])
 
 
-def _stratum(tier: Tier, word: str, human: Counter[str]) -> Stratum:
-    """Attempts of one tier that the score failed, or passed: the *word* stands where a live stratum has its class."""
-    said = []
-    for spoken, count in human.items():
-        failures, audited = count * ((word if spoken == "-" else spoken) == _FAILED), count * (spoken != "-")
-        said.append(SaidCount(f"--{word}{spoken}", count, count, failures, count, count, audited, audited))
-    return Stratum(tier, word, 0, True, human.total(), human.total(), 0, 0.0, 0.0, said=said)
+def _stratum(tier: Tier, score: str, human: Counter[str]) -> Stratum:
+    """Attempts of one tier with the same *score*, which takes the place of a live stratum's capability."""
+    patterns = []
+    for verdict, count in human.items():
+        failures, audited = count * ((score if verdict == "-" else verdict) == _FAILED), count * (verdict != "-")
+        patterns.append(PatternCount(f"--{score}{verdict}", count, count, failures, count, count, audited, audited))
+    return Stratum(tier, score, 0, True, human.total(), human.total(), 0, 0.0, 0.0, by_pattern=patterns)
 
 
-def _believed(run: Run, arm: Arm, tier_of: TierOf) -> Run:
+def _corrected_run(run: Run, arm: Arm, tier_of: TierOf) -> Run:
     by_tier: dict[Tier, dict[str, Stratum]] = defaultdict(dict)
     for stratum in arm.strata:
         by_tier[stratum.tier][stratum.capability] = stratum
-    rates = {tier: _rates(words) for tier, words in by_tier.items()}
-    cases = {key: _of(case, *rates[tier_of(key)]) if case.scored else case for key, case in run.cases.items()}
+    rates = {tier: _rates(by_score) for tier, by_score in by_tier.items()}
+    cases = {key: _corrected_case(c, *rates[tier_of(key)]) if c.scored else c for key, c in run.cases.items()}
     return Run(run.model, cases)
 
 
-def _rates(words: Mapping[str, Stratum]) -> tuple[Mapping[str, float], float, float]:
-    """How often what the score failed, and what it passed, passes; and the variances of one case."""
-    passing = {word: 1.0 - stratum.evidence[1] / stratum.evidence[0] for word, stratum in words.items()}
-    attempts = sum(stratum.requests for stratum in words.values())
-    passed = sum(passing[word] * stratum.requests for word, stratum in words.items())
+def _rates(by_score: Mapping[str, Stratum]) -> tuple[Mapping[str, float], float, float]:
+    """True pass rate of attempts by their score; then the variance of one case without and with correction."""
+    pass_rate = {score: 1.0 - stratum.evidence[1] / stratum.evidence[0] for score, stratum in by_score.items()}
+    attempts = sum(stratum.requests for stratum in by_score.values())
+    passed = sum(pass_rate[score] * stratum.requests for score, stratum in by_score.items())
     smoothed = (passed + 0.5) / (attempts + 1.0)
     plain = smoothed * (1.0 - smoothed)
-    return passing, plain, plain * attempts / sum(stratum.evidence[0] for stratum in words.values())
+    return pass_rate, plain, plain * attempts / sum(stratum.evidence[0] for stratum in by_score.values())
 
 
-def _of(case: Case, passing: Mapping[str, float], plain: float, known: float) -> Case:
+def _corrected_case(case: Case, pass_rate: Mapping[str, float], plain: float, with_correction: float) -> Case:
     checked, do_fail, checked_passes, fail_after_all = case.audits
-    passed = float(checked - do_fail + checked_passes - fail_after_all)  # what people said is known
-    passed += (case.passed - checked_passes) * passing.get(_PASSED, 1.0)
-    passed += (case.scored - case.passed - checked) * passing.get(_FAILED, 0.0)
-    return structs.replace(case, belief=Belief(passed / case.scored, plain, known))
+    passed = float(checked - do_fail + checked_passes - fail_after_all)  # people's verdicts count as they are
+    passed += (case.passed - checked_passes) * pass_rate.get(_PASSED, 1.0)
+    passed += (case.scored - case.passed - checked) * pass_rate.get(_FAILED, 0.0)
+    return structs.replace(case, belief=Belief(passed / case.scored, plain, with_correction))

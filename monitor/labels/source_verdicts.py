@@ -1,4 +1,4 @@
-"""Who said what of a request: one letter for each kind of source, and how likely each was to be asked."""
+"""Verdicts by kind of source: one letter for each kind, and how likely each was to be asked."""
 
 from __future__ import annotations
 
@@ -10,67 +10,68 @@ from monitor.trace.outcome_policy import BUDGET, HUMAN, JUDGE, STATUS, resolve
 from monitor.trace.settings import OutcomeSettings
 
 KINDS = ("check", "reported", "judge", "human")
-"""Kinds of sources in the order of their letters: checks see every run, the others as many as they are asked about."""
+"""Kinds of sources in the order of their letters. Checks see every run; the others see only the runs they are given."""
 
-_KIND_OF = {STATUS: 0, BUDGET: 0, JUDGE: 2, HUMAN: 3}  # any other name is reported
-_NOBODY = "-" * len(KINDS)
+_KIND_OF = {STATUS: 0, BUDGET: 0, JUDGE: 2, HUMAN: 3}  # any other source is `reported`
+_NO_PATTERN = "-" * len(KINDS)
 _LETTERS = {True: "p", False: "f"}
 
 
-class Said(NamedTuple):
+class SourceVerdicts(NamedTuple):
     """
-    What was said of one request.
+    The verdicts on one request.
 
     Attributes:
-        words: For each of `KINDS`, `p` (passed), `f` (failed) or `-` (nothing); empty if no source spoke.
-        looked: One over the chance that a source other than a check looks at it; 0 where none did.
-        audited: One over the chance that a person looks at it; 0 where none did.
+        pattern: For each of `KINDS`, `p` (passed), `f` (failed) or `-` (no verdict); empty if no source gave one.
+        label_weight: One over the chance that a source other than a check labels the request; 0 if none did.
+        audit_weight: One over the chance that a person labels it; 0 if none did.
     """
 
-    words: str = ""
-    looked: float = 0.0
-    audited: float = 0.0
+    pattern: str = ""
+    label_weight: float = 0.0
+    audit_weight: float = 0.0
 
 
-class SaidCount(NamedTuple):
+class PatternCount(NamedTuple):
     """
-    Requests of which the same was said.
+    Requests with the same verdict pattern.
 
     Attributes:
-        words: As in `Said`; empty where it is not known who said it, and only the final label is known.
+        pattern: As in `SourceVerdicts`; empty if only the final label is known and not who gave it.
         requests, labelled, failures: Numbers of requests, by the final label.
-        looked, looked_squared, audited, audited_squared: Sums of the weights of `Said`, and of their squares.
+        label_weight, label_weight_squared, audit_weight, audit_weight_squared: Sums of the weights of
+            `SourceVerdicts`, and of their squares.
     """
 
-    words: str
+    pattern: str
     requests: float
     labelled: float
     failures: float
-    looked: float
-    looked_squared: float
-    audited: float
-    audited_squared: float
+    label_weight: float
+    label_weight_squared: float
+    audit_weight: float
+    audit_weight_squared: float
 
 
-SILENCE = Said()
+NO_VERDICTS = SourceVerdicts()
 
 
-def what_was_said(standing: Iterable[Outcome], settings: OutcomeSettings) -> Said:
+def source_verdicts(standing: Iterable[Outcome], settings: OutcomeSettings) -> SourceVerdicts:
     """
-    The latest word of each kind of source that the settings believe.
+    The latest verdict of each kind of source that the settings accept.
 
-    A verdict without a `sampling_probability` counts as one that was certain to be asked for: give it for all verdicts
-    of a kind or for none.
+    A verdict without a `sampling_probability` counts as certain to be asked for, so senders give the probability for
+    all verdicts of a kind or for none.
     """
     by_kind: list[list[Outcome]] = [[] for _ in KINDS]
     for outcome in standing:
         by_kind[_KIND_OF.get(outcome.source, 1)].append(outcome)
-    spoken = [resolve(outcomes, settings) if outcomes else None for outcomes in by_kind]
-    words = "".join("-" if each is None else _LETTERS[each.success] for each in spoken)
-    if words == _NOBODY:
-        return SILENCE
-    _, reported, judge, human = spoken
-    return Said(words, _weight(judge or reported or human), _weight(human))
+    resolved = [resolve(outcomes, settings) if outcomes else None for outcomes in by_kind]
+    pattern = "".join("-" if verdict is None else _LETTERS[verdict.success] for verdict in resolved)
+    if pattern == _NO_PATTERN:
+        return NO_VERDICTS
+    _, reported, judge, human = resolved
+    return SourceVerdicts(pattern, _weight(judge or reported or human), _weight(human))
 
 
 def _weight(outcome: Outcome | None) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from monitor.difficulty.tiers import Tier
-from monitor.labels.source_verdicts import SaidCount
+from monitor.labels.source_verdicts import PatternCount
 from monitor.ledger.cells import KEY, SUMS
 from monitor.ledger.schema import stratum
 from monitor.ledger.stored import readable
@@ -31,12 +31,13 @@ _Kind = tuple[int, Tier, str, int, bool]
 """Hour, tier, capability, bin, and whether the calibration knows such requests."""
 
 
-def _stratum(kind: _Kind, of_said: Sequence[tuple[str, Sequence[Any]]]) -> arms.Stratum:
+def _stratum(kind: _Kind, sums_of: Sequence[tuple[str, Sequence[Any]]]) -> arms.Stratum:
+    """A stratum from its sums by verdict pattern."""
     hour, tier, capability, number, is_known = kind
-    totals = of_said[0][1] if len(of_said) == 1 else [*map(sum, zip(*(sums for _, sums in of_said), strict=True))]
+    totals = sums_of[0][1] if len(sums_of) == 1 else [*map(sum, zip(*(sums for _, sums in sums_of), strict=True))]
     n, labelled, failures, logits, variances, *_ = totals
-    said = [SaidCount(words, *sums[:3], *sums[7:]) for words, sums in of_said]  # `SUMS`: first three and weights
-    return arms.Stratum(tier, capability, number, is_known, n, labelled, failures, logits, variances, hour, said)
+    patterns = [PatternCount(pattern, *sums[:3], *sums[7:]) for pattern, sums in sums_of]  # `SUMS`: first three and weights
+    return arms.Stratum(tier, capability, number, is_known, n, labelled, failures, logits, variances, hour, patterns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +68,10 @@ class Cells:
             names = (columns[name] for name in ("capability", "bin", "is_known"))
             kinds = zip(columns["hour"], tiers_of(view, columns), *names, strict=True)
             sums = zip(*(columns[name] for name in SUMS), strict=True)
-            for kind, words, added in zip(kinds, columns["said"], sums, strict=True):
-                by_words = by_kind.setdefault(kind, {})
-                total = by_words.get(words)
-                by_words[words] = added if total is None else [*map(add, total, added)]
+            for kind, pattern, added in zip(kinds, columns["said"], sums, strict=True):
+                by_pattern = by_kind.setdefault(kind, {})
+                total = by_pattern.get(pattern)
+                by_pattern[pattern] = added if total is None else [*map(add, total, added)]
             strata = [_stratum(kind, sorted(by_kind[kind].items())) for kind in sorted(by_kind)]
             self.strata[view.tiers_by] = view, strata
         return strata

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from monitor.difficulty.tiers import Tag
-from monitor.labels.source_verdicts import Said
+from monitor.labels.source_verdicts import SourceVerdicts
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.schema import request, stratum
 from monitor.trace.capability import UNCLASSIFIED
@@ -58,14 +58,14 @@ class Cell(NamedTuple):
         weights = (self.looked, self.looked**2, self.audited, self.audited**2)
         return (1, labelled, failed, self.logit, self.variance, *clustered, *weights)
 
-    def labelled(self, label: Outcome | None, said: Said) -> Cell:
+    def labelled(self, label: Outcome | None, said: SourceVerdicts) -> Cell:
         """The cell in which it counts with *label*, and with the verdicts *said* by each kind of source."""
         failure_class = (label.failure_class or "") if label is not None and not label.success else ""
         return self._replace(
-            key=self.key._replace(failure_class=failure_class, said=said.words),
+            key=self.key._replace(failure_class=failure_class, said=said.pattern),
             success=None if label is None else label.success,
-            looked=said.looked,
-            audited=said.audited,
+            looked=said.label_weight,
+            audited=said.audit_weight,
         )
 
     def tagged(self, tag: Tag) -> Cell:

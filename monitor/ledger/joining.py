@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from monitor.labels.source_verdicts import SILENCE, Said, what_was_said
+from monitor.labels.source_verdicts import NO_VERDICTS, SourceVerdicts, source_verdicts
 from monitor.ledger.cells import Cell
 from monitor.ledger.counting import CounterDelta, CounterDeltas
 from monitor.ledger.labels import OTHER, Admission
@@ -37,7 +37,7 @@ class Slot(Struct, gc=False):
     stored: bool = False
     delta: CounterDelta | None = None
     standing: tuple[Outcome, ...] = ()
-    said: Said = SILENCE
+    said: SourceVerdicts = NO_VERDICTS
     label: Outcome | None = None
     new_trace: TaggedTrace | None = None
     cell: Cell | None = None
@@ -167,7 +167,7 @@ class Joining:
         if label is None and previous is not None:
             return  # a label that was counted is never withdrawn
         slot.standing, slot.label, slot.has_new_outcome = outcomes, label, True
-        slot.said = what_was_said(outcomes, self.outcomes)
+        slot.said = source_verdicts(outcomes, self.outcomes)
         if slot.delta is None or label is None:
             return  # counted when the trace arrives, or when an accepted source gives an outcome
         if previous is None:

@@ -14,7 +14,7 @@ from msgspec.json import Decoder, Encoder
 from msgspec.structs import astuple
 
 from monitor.difficulty.features import RequestFeatures
-from monitor.labels.source_verdicts import Said
+from monitor.labels.source_verdicts import SourceVerdicts
 from monitor.ledger.cells import CELL_COLUMNS, cell_of
 from monitor.ledger.counting import CounterDeltas
 from monitor.ledger.dialect import Dialect
@@ -103,7 +103,7 @@ class RequestRows:
             self._versions.update((version_id, (service, where, name)) for version_id, service, where, name in rows)
 
     def _slot(self, row: Any, deltas: CounterDeltas) -> Slot:
-        slot = Slot(stored=True, said=Said(row.said or "", row.looked or 0.0, row.audited or 0.0))
+        slot = Slot(stored=True, said=SourceVerdicts(row.said or "", row.looked or 0.0, row.audited or 0.0))
         if row.model_version_id is not None:
             slot.cell, slot.horizon = cell_of(row), str(row.horizon or "")
             slot.delta = deltas.of(self._versions[row.model_version_id], row.counted_tier, row.capability)
@@ -206,7 +206,7 @@ def _label_values(slot: Slot) -> tuple[Any, ...]:
         label.score,
         label.labelled_at,
         None if label_says_all else _outcomes_json(standing).decode(),
-        said.words,
-        said.looked or None,
-        said.audited or None,
+        said.pattern,
+        said.label_weight or None,
+        said.audit_weight or None,
     )

@@ -88,7 +88,7 @@ def _add(moves: dict[Key, list[float]], slot: Slot, version_ids: Mapping[Version
         tag.bin,
         tag.is_known,
         (label.failure_class or "") if label is not None and failed else "",
-        said.words,
+        said.pattern,
     )
     sums = moves.get(key)
     if sums is None:
@@ -102,8 +102,8 @@ def _add(moves: dict[Key, list[float]], slot: Slot, version_ids: Mapping[Version
     if tagged.cluster is not None and tagged.cluster >= 0:
         sums[5] += labelled
         sums[6] += failed
-    if said.looked:
-        sums[7] += said.looked
-        sums[8] += said.looked**2
-        sums[9] += said.audited
-        sums[10] += said.audited**2
+    if said.label_weight:
+        sums[7] += said.label_weight
+        sums[8] += said.label_weight**2
+        sums[9] += said.audit_weight
+        sums[10] += said.audit_weight**2

@@ -10,13 +10,13 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, Tier
-from monitor.labels.source_verdicts import SaidCount
+from monitor.labels.source_verdicts import PatternCount
 
 SPAN_HOURS = 6
-"""Hours that are compared as one where the arms share hardly any by itself."""
+"""Hours that are compared as one block if the arms share hardly any single hour."""
 
 LEAST_EXPECTED = 20.0
-"""Labelled requests of a kind that an arm would have at the share of the other: of fewer, none may be chance."""
+"""Expected requests from which observing none is more than chance."""
 
 _LEAST_TIERED = 0.5
 
@@ -30,7 +30,7 @@ class ArmName(StrEnum):
 
 class TiersBy(StrEnum):
     """
-    What gives requests their tier: the rung of the ladder that a rollout is judged by.
+    The source of tiers.
 
     `declared` by the operator, `learnt` per request from reference runs and earlier versions, `class` from the
     baseline's failure rate in the request's class before the rollout, or `none`.
@@ -50,7 +50,7 @@ class Comparison(StrEnum):
 
 
 class TierGroup(StrEnum):
-    """The groups of requests that are judged beside each other."""
+    """The groups of requests that a verdict judges."""
 
     ALL = "all"
     EASIER = "easier"
@@ -58,7 +58,7 @@ class TierGroup(StrEnum):
 
 
 def group_of(tier: Tier) -> TierGroup:
-    """The group that *tier* is judged in, beside all requests."""
+    """The tier group of *tier*; `ALL` for untiered requests."""
     if tier in HARD_TIER:
         return TierGroup.HARD
     return TierGroup.EASIER if tier in EASIER_TIERS else TierGroup.ALL
@@ -66,20 +66,21 @@ def group_of(tier: Tier) -> TierGroup:
 
 class Stratum(Struct, frozen=True, gc=False):
     """
-    Requests of one arm that are alike: one hour, tier, capability, difficulty bin, and known or not.
+    Requests of one arm with the same hour, tier, capability, difficulty bin and `is_known`.
 
     Attributes:
-        tier: Tier under the rollout's rung.
+        tier: Tier by the rollout's source of tiers.
+        is_known: Whether at least two earlier versions served the same request.
         requests: Matured requests, labelled or not.
         labelled: Those with an outcome.
         failures: Those whose outcome is a failure.
         logit_sum: Sum of the difficulty logits of all *requests*.
         variance_sum: Sum of the difficulty variances of all *requests*.
         block: Hour in which the requests started, hours since 1970.
-        said: The same requests by who said what of them; empty where only the final label is known.
-        effective: Labelled requests and failures that say as much, once missing and mistaken labels are allowed for
-            (`labelling`); None where they are as counted.
-        missing: Requests that no label tells of or stands for; None where they are those without a label.
+        by_pattern: The same requests by verdict pattern; empty if only the final labels are known.
+        effective: Effective labelled requests and failures, corrected for missing and wrong labels (`labelling`); None
+            if they are as counted.
+        missing: Requests that have no label and that no label represents; None if all without a label are missing.
     """
 
     tier: Tier
@@ -92,13 +93,13 @@ class Stratum(Struct, frozen=True, gc=False):
     logit_sum: float
     variance_sum: float
     block: int = 0
-    said: Sequence[SaidCount] = ()
+    by_pattern: Sequence[PatternCount] = ()
     effective: tuple[float, float] | None = None
     missing: float | None = None
 
     @property
     def evidence(self) -> tuple[float, float]:
-        """Labelled requests and failures to compute with."""
+        """Labelled requests and failures: the effective ones where labels were corrected."""
         return self.effective or (self.labelled, self.failures)
 
     @property
@@ -108,7 +109,7 @@ class Stratum(Struct, frozen=True, gc=False):
 
     @property
     def represented(self) -> float:
-        """Requests that are labelled or that labelled ones stand for: their weight in a rate over several tiers."""
+        """Requests that are labelled or represented by labelled ones: the stratum's weight in rates over strata."""
         return self.labelled if self.effective is None else self.requests
 
 
@@ -117,12 +118,12 @@ class ClusterSums:
     """
     Sums over the clusters of one arm, in one group of tiers: what a design effect is computed from.
 
-    A cluster is what makes requests alike: a conversation, else a user, else an item that comes again. With n labelled
-    requests and f failures of a cluster *in this group*:
+    A cluster is a conversation, else a user, else a repeated item: its requests have correlated outcomes. With n
+    labelled requests and f failures of a cluster *in this group*:
 
     Attributes:
-        group: A cluster that has requests of several tiers counts in each group with what it has there.
-        clusters: Clusters with a labelled request in the group; a request without any cluster key is one of its own.
+        group: A cluster with requests of several tiers counts in each of their groups.
+        clusters: Clusters with a labelled request in the group; a request without a cluster key is its own cluster.
         requests, failures: Sums of n and f.
         requests_squared, requests_failures, failures_squared: Sums of n * n, n * f and f * f.
     """
@@ -138,11 +139,12 @@ class ClusterSums:
 
 class Mix(NamedTuple):
     """
-    Kinds of requests that both arms served: n requests and f failures in the baseline, m and g in the candidate.
+    Sums over what both arms served (such as items): each with n requests and f failures in the baseline, m and g in
+    the candidate.
 
     Attributes:
-        alike: Sums of n * m, f * m and n * g, each divided by n + m first, over those that were read.
-        served: Sums of n, f, m and g.
+        alike: Sums of n * m / (n + m), f * m / (n + m) and n * g / (n + m), over the sample that was read.
+        served: Sums of n, f, m and g, scaled up to all requests.
     """
 
     alike: tuple[float, ...]
@@ -154,13 +156,14 @@ class SharedClusterSums:
     """
     Sums over the clusters that both arms served (an item, a user), in one group of tiers.
 
-    What makes such a cluster hard makes it hard in both arms, so it says less against their difference than the sums of
-    each arm alone. With n requests and f failures of a cluster in the baseline, m and g in the candidate:
+    A cluster that is hard in one arm is hard in the other, so shared clusters add less variance to the difference of
+    the arms than to each arm's rate. With n requests and f failures of a cluster in the baseline, m and g in the
+    candidate:
 
     Attributes:
         requests_requests, failures_requests, requests_failures, failures_failures: Sums of n * m, f * m, n * g, f * g.
-        mixes: What they tell of the arms' mixes; then what they tell with other requests that are alike: of one prompt
-            family, of a class with the same tools on offer.
+        mixes: What both arms served, compared from fine to coarse: by cluster; adding requests of the same prompt
+            family; adding requests of the same class with the same tools on offer.
     """
 
     group: TierGroup
@@ -173,7 +176,7 @@ class SharedClusterSums:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """Requests of a service, in the time of its rollout, whose model version is unknown."""
+    """Requests of a service, during its rollout, whose model version is unknown."""
 
     requests: int = 0
     failures: int = 0
@@ -185,7 +188,7 @@ class Arm:
     One side of a rollout.
 
     Attributes:
-        clusters: At most one entry per group; a group without one counts every request for itself.
+        clusters: At most one entry per group; without one, every request of the group is independent.
     """
 
     model_version: str
@@ -208,12 +211,12 @@ class Arm:
 @dataclass(frozen=True, slots=True)
 class Cohort:
     """
-    Both arms, read under one calibration and one rung of tiers.
+    Both arms, tagged by one calibration and with tiers from one source.
 
     Attributes:
         baseline: With `before_after`, its strata of the policy's `baseline_days` before the cutover.
-        shared_clusters: At most one entry per group; without one, the arms are taken to serve different clusters.
-        unresolved: Of the service; such requests belong to neither arm.
+        shared_clusters: At most one entry per group; without one, the arms share no cluster.
+        unresolved: Requests of the service that belong to neither arm.
     """
 
     baseline: Arm
@@ -232,11 +235,11 @@ class Cohort:
 @dataclass(frozen=True, slots=True)
 class TierView:
     """
-    The rung of the ladder that a rollout is read by.
+    How to assign tiers to the requests of a rollout.
 
     Attributes:
-        class_tiers: Tier of each class, a class being (capability, hash of the tools on offer); the second is empty but
-            for the capability `unclassified`. Frozen when the rollout began.
+        class_tiers: Tier of each class, a class being (capability, hash of the tools on offer); the hash is empty
+            except for the capability `unclassified`. Frozen when the rollout began.
     """
 
     tiers_by: TiersBy = TiersBy.LEARNT
@@ -244,15 +247,15 @@ class TierView:
 
 
 LEARNT = TierView()
-"""Read by the calibration of the rollout."""
+"""Tiers from the calibration of the rollout."""
 
 
 def gives_tiers(cohort: Cohort) -> bool:
     """
-    Whether at least half of the requests of each arm have a tier.
+    Whether at least half of the requests of each arm have a tier, and the baseline has both hard and easier ones.
 
-    There have to be hard ones and easier ones, among the baseline's; of declared tiers in either arm, since one that
-    the baseline lacks, and not by chance, says that the candidate gets other requests.
+    With declared tiers, a tier that only the candidate has counts too, if the baseline lacks it by more than chance:
+    then the candidate gets other requests, and the verdict has to say so.
     """
     for arm in cohort.arms:
         tiered = sum(stratum.requests for stratum in arm.strata if stratum.tier is not Tier.UNTIERED)
@@ -260,18 +263,21 @@ def gives_tiers(cohort: Cohort) -> bool:
             return False
     tiers = {stratum.tier for stratum in cohort.baseline.strata if stratum.labelled}
     if cohort.tiers_by is TiersBy.DECLARED:
-        due = cohort.baseline.labelled / max(cohort.candidate.labelled, 1)
+        ratio = cohort.baseline.labelled / max(cohort.candidate.labelled, 1)
         labelled = {tier: sum(s.labelled for s in cohort.candidate.strata if s.tier is tier) for tier in Tier}
-        tiers |= {tier for tier, number in labelled.items() if number * due >= LEAST_EXPECTED}
+        tiers |= {tier for tier, number in labelled.items() if number * ratio >= LEAST_EXPECTED}
     return not tiers.isdisjoint(HARD_TIER) and not tiers <= {*HARD_TIER, Tier.UNTIERED}
 
 
 def hours_alone(baseline: Mapping[int, float], candidate: Mapping[int, float]) -> int:
     """
-    Hours since the baseline's last request in which it would have served many, had it gone on; else 0.
+    Hours that the candidate has served alone since the baseline's last request.
+
+    0 if that was no more than a few hours, or if the baseline would have had so few requests by now that chance
+    explains the gap.
 
     Args:
-        baseline: Its requests by hour since the rollout began, hours since 1970.
+        baseline: Its requests since the rollout began, by hour (hours since 1970).
         candidate: Likewise.
     """
     last, latest = max(baseline, default=0), max(candidate, default=0)

@@ -165,10 +165,10 @@ def _alike(measurement: Measurement, policy: Policy) -> Iterator[str]:
 
 def _outweighed(measurement: Measurement, policy: Policy) -> Iterator[str]:
     for name, arm in zip(ArmName, measurement.labels.cohort.arms, strict=True):
-        said = [count for stratum in arm.strata for count in stratum.said]
-        for what, weights in (("labels", "looked"), ("verdicts of people", "audited")):
-            number = sum(count.requests for count in said if getattr(count, weights))
-            total, squares = (sum(getattr(count, each) for count in said) for each in (weights, f"{weights}_squared"))
+        counts = [count for stratum in arm.strata for count in stratum.by_pattern]
+        for what, weight in (("labels", "label_weight"), ("verdicts of people", "audit_weight")):
+            number = sum(count.requests for count in counts if getattr(count, weight))
+            total, squares = (sum(getattr(count, each) for count in counts) for each in (weight, f"{weight}_squared"))
             if number >= policy.min_labelled_requests and total**2 < _FEWEST_INDEPENDENT * squares:
                 yield (
                     f"The {name}'s {number:,.0f} {what} tell no more than {total**2 / squares:.0f} would: a few have a "

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tier
-from monitor.labels.source_verdicts import SaidCount
+from monitor.labels.source_verdicts import PatternCount
 from monitor.ledger import cohorts
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import LEARNT, ClusterSums, Comparison, Mix, SharedClusterSums, Stratum, TierGroup
@@ -46,10 +46,10 @@ def test_a_cohort_holds_matured_requests_by_cell(ledger: SqlLedger) -> None:
 
     hour = int(NOON // 3_600)
     (old,), (new,) = cohort.baseline.strata, cohort.candidate.strata
-    assert Stratum(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75, hour) == structs.replace(old, said=())
-    assert Stratum(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5, hour) == structs.replace(new, said=())
+    assert Stratum(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75, hour) == structs.replace(old, by_pattern=())
+    assert Stratum(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5, hour) == structs.replace(new, by_pattern=())
     assert {("", 1, 0), ("--f-", 1, 1), ("--p-", 1, 0)} == {
-        (each.words, each.requests, each.failures) for each in old.said
+        (each.pattern, each.requests, each.failures) for each in old.by_pattern
     }
 
 
@@ -67,7 +67,7 @@ def test_verdicts_of_several_sources_are_kept_beside_each_other(ledger: SqlLedge
     (stratum,) = ledger.cohort(ROLLOUT, matured_before=NOON + 50).baseline.strata
 
     runs = len(orders)
-    assert [SaidCount("p-fp", runs, runs, 0, runs, runs, 4 * runs, 16 * runs)] == list(stratum.said)
+    assert [PatternCount("p-fp", runs, runs, 0, runs, runs, 4 * runs, 16 * runs)] == list(stratum.by_pattern)
     assert [] == problems(ledger)
 
 

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from monitor.difficulty.tiers import Tier
-from monitor.labels.source_verdicts import SaidCount
+from monitor.labels.source_verdicts import PatternCount
 from monitor.rollout.cohort import Arm, ArmName, Cohort, Comparison, Stratum, TierGroup, TiersBy
 from monitor.rollout.judging import judge
 from monitor.rollout.labelling import FAILURE, SUCCESS, weigh_labels
@@ -28,9 +28,11 @@ def a_stratum(tier: Tier = Tier.EASY, **said: int) -> Stratum:
         spoken = words.replace("-", "")
         looked, audited = requests * bool(words[1:].strip("-")), requests * (words[3:] not in {"", "-"})
         failures = requests * (spoken[-1:] == "f")
-        counts.append(SaidCount(words, requests, requests * bool(spoken), failures, looked, looked, audited, audited))
+        counts.append(
+            PatternCount(words, requests, requests * bool(spoken), failures, looked, looked, audited, audited)
+        )
     requests, labelled, failures = (int(sum(each[place] for each in counts)) for place in (1, 2, 3))
-    return Stratum(tier, "any", 0, True, requests, labelled, failures, 0.0, 0.0, said=counts)
+    return Stratum(tier, "any", 0, True, requests, labelled, failures, 0.0, 0.0, by_pattern=counts)
 
 
 def a_cohort(baseline: list[Stratum], candidate: list[Stratum]) -> Cohort:
@@ -78,9 +80,9 @@ def test_arms_of_which_one_has_no_label_still_served_side_by_side() -> None:
 def test_a_label_that_stands_for_a_million_is_named(words: str, what: str) -> None:
     """A chance of 0.000001 among a thousand certain ones is a slip, and no number of requests would make up for it."""
     audited = words[3:] == "f"
-    typo = SaidCount(words, 1, 1, 1, *(1, 1, 1e6, 1e12) if audited else (1e6, 1e12, 0, 0))
+    typo = PatternCount(words, 1, 1, 1, *(1, 1, 1e6, 1e12) if audited else (1e6, 1e12, 0, 0))
     arm = a_judged_arm(100, 900, missed=0.0, false=0.0, audited=0.5)
-    poisoned = structs.replace(arm[0], requests=arm[0].requests + 1, said=[*arm[0].said, typo])
+    poisoned = structs.replace(arm[0], requests=arm[0].requests + 1, by_pattern=[*arm[0].by_pattern, typo])
 
     verdict = judged(arm, [poisoned])
 
@@ -141,11 +143,11 @@ def test_a_judge_by_design_leaves_no_gap() -> None:
     """With inclusion probabilities, those that were looked at stand for the rest, and no label is missing."""
     arms = []
     for chance, runs in ((0.05, 1_000), (0.10, 2_000)):
-        counts = [SaidCount("p---", 20_000 - runs, 20_000 - runs, 0, 0, 0, 0, 0)]
+        counts = [PatternCount("p---", 20_000 - runs, 20_000 - runs, 0, 0, 0, 0, 0)]
         for words, part in (("p-f-", 0.2), ("p-p-", 0.8)):
             n = round(runs * part)
-            counts.append(SaidCount(words, n, n, n * (words == "p-f-"), n / chance, n / chance**2, 0, 0))
-        arms.append([Stratum(Tier.EASY, "any", 0, True, 20_000, 20_000, 0, 0.0, 0.0, said=counts)])
+            counts.append(PatternCount(words, n, n, n * (words == "p-f-"), n / chance, n / chance**2, 0, 0))
+        arms.append([Stratum(Tier.EASY, "any", 0, True, 20_000, 20_000, 0, 0.0, 0.0, by_pattern=counts)])
 
     verdict = judged(*arms)
 
@@ -160,9 +162,9 @@ def test_a_judge_by_design_leaves_no_gap_in_any_hour() -> None:
 
     def an_hour(hour: int, chance: float) -> Stratum:
         looked = sum(dice.random() < chance for _ in range(100))
-        silent = SaidCount("p---", 100 - looked, 100 - looked, 0, 0, 0, 0, 0)
-        judge = SaidCount("p-p-", looked, looked, 0, looked / chance, looked / chance**2, 0, 0)
-        return Stratum(Tier.EASY, "any", hour, True, 100, 100, 0, 0.0, 0.0, said=[silent, judge])
+        silent = PatternCount("p---", 100 - looked, 100 - looked, 0, 0, 0, 0, 0)
+        judge = PatternCount("p-p-", looked, looked, 0, looked / chance, looked / chance**2, 0, 0)
+        return Stratum(Tier.EASY, "any", hour, True, 100, 100, 0, 0.0, 0.0, by_pattern=[silent, judge])
 
     verdict = judged([an_hour(hour, 0.05) for hour in range(200)], [an_hour(hour, 0.05) for hour in range(200)])
 
@@ -358,7 +360,11 @@ def test_tiers_without_enough_audits_share_those_of_their_group() -> None:
     hard = a_judged_arm(300, 200, missed=0.1, false=0.1, audited=0.5)[0]
     easy = a_judged_arm(100, 900, missed=0.0, false=0.02, audited=0.5)[0]
     medium = a_stratum(Tier.MEDIUM, p_f_=118, p_p_=882)
-    strata = [easy, medium, a_stratum(Tier.HARD, **{c.words.replace("-", "_"): int(c.requests) for c in hard.said})]
+    strata = [
+        easy,
+        medium,
+        a_stratum(Tier.HARD, **{c.pattern.replace("-", "_"): int(c.requests) for c in hard.by_pattern}),
+    ]
 
     cohort = weigh_labels(a_cohort(strata, strata), error_rate=0.05).cohort
 
@@ -375,7 +381,18 @@ def test_the_order_of_verdicts_changes_nothing() -> None:
         a_stratum(Tier.HARD, p_ff=40, p_fp=10, p_p_=60, f___=7, silent=3),
     ]
     shuffled = [
-        Stratum(s.tier, "any", 0, True, s.requests, s.labelled, s.failures, 0.0, 0.0, said=tuple(reversed(s.said)))
+        Stratum(
+            s.tier,
+            "any",
+            0,
+            True,
+            s.requests,
+            s.labelled,
+            s.failures,
+            0.0,
+            0.0,
+            by_pattern=tuple(reversed(s.by_pattern)),
+        )
         for s in Random(16).sample(strata, len(strata))
     ]
 
