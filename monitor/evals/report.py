@@ -16,7 +16,7 @@ from monitor.evals.comparison import Comparison, ShareReport, Stratum, compare
 from monitor.evals.tiering import Tiering, TierSource
 from monitor.rollout.cohort import ArmName, TierGroup, TiersBy
 from monitor.rollout.labelling import Labelling
-from monitor.rollout.measurement import MIN_EASIER_FAILURES, MISSED
+from monitor.rollout.measurement import CLEARLY_FEWER, MIN_EASIER_FAILURES
 from monitor.rollout.policy import Policy
 from monitor.rollout.reasons import audit_words, judge_words, moved_judge_words
 from monitor.rollout.verdict import Interval, VerdictState
@@ -153,7 +153,7 @@ class EvalReport:
         if self.comparison.aggregate is None or share is None or hard is None or easier is None:
             return False
         hard_counts = (hard.failures_before, hard.failures_after, hard.passed_before, hard.passed_after)
-        easier_counts = (easier.failures_before, max(easier.failures_after, easier.failures_before / MISSED))
+        easier_counts = (easier.failures_before, max(easier.failures_after, easier.failures_before / CLEARLY_FEWER))
         is_told = min(hard_counts) >= self.policy.min_hard_failures and min(easier_counts) >= MIN_EASIER_FAILURES
         has_jumped = share.change.estimate >= self.policy.share_jump and share.change.lower > 0.0
         is_better = self.comparison.aggregate.change.estimate >= 0.0

@@ -19,7 +19,7 @@ from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.ledger import FailureCounts
 from monitor.ledger.schema import model_version, request, stratum, traffic
 from monitor.rollout import cohort as arms
-from monitor.rollout.cluster_sample import Alike, Clusters, Sample
+from monitor.rollout.cluster_sample import ClusterRow, Clusters, Sample
 from monitor.rollout.label_plan import ServedRequest
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tracker import EvidenceWindow, Rollout
@@ -246,7 +246,7 @@ class _Evidence:
                     alone[group][0] += labelled - clustered
                     alone[group][1] += failures - failed
         sampled = self._sampled(sample)
-        kinds: dict[arms.TierGroup, list[Alike]] = defaultdict(list)
+        kinds: dict[arms.TierGroup, list[ClusterRow]] = defaultdict(list)
         columns = (sampled[name] for name in ("cluster", "prompt_family", "capability", "tools", *_SAMPLED_SUMS))
         rows = zip(tiers_of(view, sampled), *columns, strict=True)
         for tier, cluster, family, capability, tools, *sums in rows:

@@ -1,6 +1,6 @@
 """
-Rollouts: what the change of a model version did to the hard tier.
+Rollouts: what a change of the model version did to the hard tier.
 
-In: counts and cohorts per arm. Out: a `Verdict` with bounds and its reasons.
-Always: pure; bounds hold however often you look; too little data is `waiting`, never a guess.
+In: counts and cohorts of each arm. Out: a `Verdict` with bounds and reasons.
+Always: pure; bounds hold at all looks together; too little data is `waiting`, never a guess.
 """

@@ -11,7 +11,7 @@ from monitor.rollout.oncall import Signature
 
 
 class CaseKind(StrEnum):
-    """What a case is: one request that comes again, or a family of requests that are alike."""
+    """Whether a case is one repeated request or a family of similar requests."""
 
     REQUEST = "request"
     FAMILY = "family"
@@ -28,14 +28,14 @@ class Runs:
 @dataclass(frozen=True, slots=True)
 class Case:
     """
-    What most runs of established versions passed and most runs of the candidate fail.
+    A request or family that most runs of established versions passed and most runs of the candidate fail.
 
     Attributes:
         name: The `request_id`, or the hash of the family's text.
         trace_id: The candidate's latest failed run.
         started_at: Start of that run, Unix seconds.
         candidate: Runs of the candidate.
-        established: Runs of the versions that passed: the baseline, or the others where the baseline never met it.
+        established: Runs of the versions that passed it: the baseline, or others if the baseline never served it.
         passed_trace_id: The latest run that passed.
         passed_by: The model version of that run.
     """

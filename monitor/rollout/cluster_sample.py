@@ -1,4 +1,4 @@
-"""Requests of one conversation, user or item: what a sample of them says of all, and of those that both arms served."""
+"""Estimates sums over clusters (conversations, users or items) from a sample of the clusters."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from typing import Any, NamedTuple
 
 from monitor.rollout.cohort import ClusterSums, Mix, SharedClusterSums, TierGroup
 
-Alike = tuple[tuple[Any, ...], float, int, int]
-"""Cluster, prompt family and tools on offer of some requests; how many they stand for, labelled ones and failures."""
+ClusterRow = tuple[tuple[Any, ...], float, int, int]
+"""
+Requests with the same (cluster, prompt family, tools on offer): that key, how many requests each represents, labelled
+requests, and failures.
+"""
 
 
 class Sample(NamedTuple):
     """
     The clusters to read.
 
-    A *part* of all, by their hash, and the *largest* ones of either arm; of the requests that are clusters of their
-    own, the part *alone*.
+    Attributes:
+        part: Sampling rate of clusters, by their hash; ratio.
+        alone: Sampling rate of requests without a cluster key, which are clusters of their own; ratio.
+        largest: The largest clusters of either arm, which are always read.
     """
 
     part: float
@@ -28,7 +33,7 @@ class Sample(NamedTuple):
     largest: frozenset[int]
 
     def weight(self, cluster: int) -> float:
-        """How many clusters it stands for (Horvitz and Thompson 1952, J. Am. Stat. Assoc. 47:663)."""
+        """Clusters that *cluster* represents (Horvitz and Thompson 1952, J. Am. Stat. Assoc. 47:663)."""
         return 1.0 if cluster in self.largest else 1.0 / (self.alone if cluster < 0 else self.part)
 
 
@@ -39,21 +44,21 @@ class Clusters:
 
     Attributes:
         sample: The clusters that were read.
-        alone: Counts by group of the requests without a cluster; each is a cluster of its own.
-        kinds: What was read, by group, each with all that tells which requests are alike.
+        alone: Labelled requests and failures without a cluster key, by group; each request is a cluster of its own.
+        rows: What was read, by group.
     """
 
     sample: Sample
     alone: Mapping[TierGroup, Sequence[int]]
-    kinds: Mapping[TierGroup, Sequence[Alike]]
+    rows: Mapping[TierGroup, Sequence[ClusterRow]]
 
     @cached_property
     def _sizes(self) -> Mapping[TierGroup, Mapping[Any, Sequence[float]]]:
-        """What was read, added up by cluster."""
-        return {group: _sizes(kinds, 0) for group, kinds in self.kinds.items()}
+        """`rows` added up by cluster."""
+        return {group: _sizes(rows, 0) for group, rows in self.rows.items()}
 
     def sums(self) -> Iterator[ClusterSums]:
-        """Sums over all clusters, estimated from those that were read."""
+        """Sums over all clusters, estimated from the sample."""
         for group, sizes in self._sizes.items():
             moments = [
                 (w, w * n, w * f, w * n * n, w * n * f, w * f * f)
@@ -64,23 +69,29 @@ class Clusters:
             yield ClusterSums(group, *(round(sum(column)) for column in zip(*moments, strict=True)))
 
     def shared_with(self, other: Clusters) -> Iterator[SharedClusterSums]:
-        """Products over the clusters that both arms served, and what they tell with other requests that are alike."""
-        for group, kinds in self.kinds.items():
+        """Sums over the clusters, prompt families and tool sets that both arms served."""
+        for group, rows in self.rows.items():
             sizes, others = self._sizes[group], other._sizes.get(group, {})
             products = [(0.0,) * 4]
             for cluster in sizes.keys() & others.keys():
                 (n, f, *_), (m, g, *_), weight = sizes[cluster], others[cluster], self.sample.weight(cluster)
                 products.append((weight * n * m, weight * f * m, weight * n * g, weight * f * g))
-            if mixes := [*_mixes((sizes, others), (kinds, other.kinds.get(group, ())))]:
+            if mixes := [*_mixes((sizes, others), (rows, other.rows.get(group, ())))]:
                 nm, fm, ng, fg = (round(sum(column)) for column in zip(*products, strict=True))
                 yield SharedClusterSums(group, nm, fm, ng, fg, mixes)
 
 
-def _sizes(kinds: Sequence[Alike], level: int) -> Mapping[Any, Sequence[float]]:
-    """Labelled requests and failures by what tells which are alike; then as many as they stand for."""
+def _sizes(rows: Sequence[ClusterRow], level: int) -> Mapping[Any, Sequence[float]]:
+    """
+    Sums of *rows* by one part of their key: labelled requests, failures, then both times the weight.
+
+    Args:
+        rows: What was read of one arm.
+        level: Part of the key: 0 cluster, 1 prompt family, 2 tools on offer.
+    """
     sizes: dict[Any, list[float]] = defaultdict(lambda: [0.0] * 4)
-    for alike_by, weight, labelled, failures in kinds:
-        if (name := alike_by[level]) is not None:
+    for key, weight, labelled, failures in rows:
+        if (name := key[level]) is not None:
             size = sizes[name]
             size[0] += labelled
             size[1] += failures
@@ -89,16 +100,22 @@ def _sizes(kinds: Sequence[Alike], level: int) -> Mapping[Any, Sequence[float]]:
     return sizes
 
 
-def _mixes(sizes: Sequence[Mapping[Any, Sequence[float]]], kinds: Sequence[Sequence[Alike]]) -> Iterator[Mix]:
-    """By what both arms served, from fine to coarse: cluster (of these *sizes*), else prompt family, else tools."""
-    alike, served, left = [0.0] * 3, [0.0] * 4, kinds
+def _mixes(sizes: Sequence[Mapping[Any, Sequence[float]]], rows: Sequence[Sequence[ClusterRow]]) -> Iterator[Mix]:
+    """
+    Sums over what both arms served, from fine to coarse: clusters, then prompt families, then tool sets as well.
+
+    Args:
+        sizes: Sums of both arms by cluster.
+        rows: What was read of both arms.
+    """
+    alike, served, left = [0.0] * 3, [0.0] * 4, rows
     for level in range(3):
         baseline, candidate = sizes if level == 0 else (_sizes(of_arm, level) for of_arm in left)
         both = baseline.keys() & candidate.keys()
         for name in both:
             (n, f, *before), (m, g, *after) = baseline[name], candidate[name]
-            alike = [have + each / (n + m) for have, each in zip(alike, (n * m, f * m, n * g), strict=True)]
+            alike = [total + product / (n + m) for total, product in zip(alike, (n * m, f * m, n * g), strict=True)]
             served = [*map(add, served, (*before, *after))]
         if both:
             yield Mix(tuple(alike), tuple(map(round, served)))
-        left = [[each for each in of_arm if each[0][level] not in both] for of_arm in left]
+        left = [[row for row in of_arm if row[0][level] not in both] for of_arm in left]

@@ -1,4 +1,4 @@
-"""Design effects: how many requests that are alike say as much as one that stands for itself."""
+"""Design effects: how many clustered requests carry the information of one independent request."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from monitor.rollout.cohort import ClusterSums, Cohort, SharedClusterSums, TierG
 
 _PRIOR_CORRELATION = 0.3
 _PRIOR_CLUSTERS = 20.0
-_CAUTION = 6.0  # Student's t beside the normal deviate at 3.1: their squares differ by about 6 / clusters
+_T_CORRECTION = 6.0  # at 3.1, the square of Student's t exceeds that of the normal deviate by about 6 / clusters
 
 DesignEffects = Mapping[TierGroup, tuple[float, float]]
-"""Of baseline and candidate, each at least 1."""
+"""Design effects of baseline and candidate by group, each at least 1."""
 
 
 def design_effects(cohort: Cohort) -> DesignEffects:
     """
-    Variance of each arm's failure rate over the one that independent requests would give, in each group of tiers.
+    Variance of each arm's failure rate over the variance with independent requests, by group.
 
-    Requests of one cluster share an intra-cluster correlation, estimated from both arms together: a small canary has
-    too few clusters of its own. With few clusters in all, it is drawn towards a cautious one, unless both arms served
-    the same ones: these are as hard in one as in the other, and their covariance is taken off. Where an arm's clusters
-    differ by more than a correlation of 1 explains, what they show counts: a large one that fails as a whole would pass
-    for many failures.
+    The intra-cluster correlation is estimated from both arms together, because a small canary has too few clusters.
+    With few clusters in all, it is shrunk towards a cautious value, unless both arms served the same clusters: these
+    are as hard in one arm as in the other, and their covariance is subtracted. If an arm's clusters vary more than a
+    correlation of 1 explains, their observed variance counts instead, so that one large cluster that fails as a whole
+    does not count as many failures.
 
     Source:
         Rao and Scott (1981), J. Am. Stat. Assoc. 76:221; Kish (1965) for clusters of unequal size; Liang and Zeger
@@ -40,25 +40,25 @@ def design_effects(cohort: Cohort) -> DesignEffects:
 
 
 def _effects(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums | None) -> tuple[float, float]:
-    are_told = any(0 < arm.failures < arm.requests for arm in (baseline, candidate))
-    if not are_told or not baseline.requests or not candidate.requests:
+    has_variance = any(0 < arm.failures < arm.requests for arm in (baseline, candidate))
+    if not has_variance or not baseline.requests or not candidate.requests:
         return 1.0, 1.0
     correlation = correlation_of(baseline, candidate, shared)
     effects = []
     for arm in (baseline, candidate):
-        alike, own = arm.requests_squared / arm.requests, _spread(arm) / arm.requests
-        effects.append(own if own > alike else 1.0 + correlation * (alike - 1.0))
+        mean_size, observed = arm.requests_squared / arm.requests, _spread(arm) / arm.requests
+        effects.append(observed if observed > mean_size else 1.0 + correlation * (mean_size - 1.0))
     rates = [(arm.failures / arm.requests, arm.requests) for arm in (baseline, candidate)]
     variances = [effect * p * (1 - p) / n for effect, (p, n) in zip(effects, rates, strict=True)]
-    net = 1.0
+    remaining = 1.0
     if shared is not None and sum(variances) > 0:
-        net = max(1.0 - 2.0 * _covariance(baseline, candidate, shared) / sum(variances), 0.0)
-    return max(1.0, round(effects[0] * net, 9)), max(1.0, round(effects[1] * net, 9))
+        remaining = max(1.0 - 2.0 * _covariance(baseline, candidate, shared) / sum(variances), 0.0)
+    return max(1.0, round(effects[0] * remaining, 9)), max(1.0, round(effects[1] * remaining, 9))
 
 
 def correlation_of(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums | None) -> float:
-    """Of two requests of a cluster, 0 to 1: products of deviations between different requests, over the variance."""
-    # How far both arms served the same clusters alike: the cosine of their counts by cluster.
+    """Intra-cluster correlation of two requests, 0 to 1: mean product of their deviations over the variance."""
+    # Overlap of the clusters of both arms: the cosine of their counts by cluster.
     norm = (baseline.requests_squared * candidate.requests_squared) ** 0.5
     overlap = min(shared.requests_requests / norm, 1.0) if shared is not None and norm > 0 else 0.0
     prior_clusters = _PRIOR_CLUSTERS * (1.0 - overlap)
@@ -71,18 +71,18 @@ def correlation_of(baseline: ClusterSums, candidate: ClusterSums, shared: Shared
     if pairs <= 0:
         return 0.0
     correlation = (products + _PRIOR_CORRELATION * prior) / (pairs + prior)
-    return min(max(correlation * (1 + _CAUTION / clusters), 0.0), 1.0)
+    return min(max(correlation * (1 + _T_CORRECTION / clusters), 0.0), 1.0)
 
 
 def _spread(arm: ClusterSums) -> float:
-    """Squared deviations of the clusters' failures, over the variance of one request; 0 where all fail, or none."""
+    """Squared deviations of the clusters' failures over the variance of one request; 0 if all requests fail or none."""
     rate = arm.failures / arm.requests
     squares = arm.failures_squared - 2 * rate * arm.requests_failures + rate**2 * arm.requests_squared
     return squares / (rate * (1 - rate)) if 0 < rate < 1 else 0.0
 
 
 def _covariance(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums) -> float:
-    """Of the failure rates of both arms, by the clusters that both served."""
+    """Covariance of the failure rates of both arms, from the clusters that both served."""
     before, after = baseline.failures / baseline.requests, candidate.failures / candidate.requests
     products = (
         shared.failures_failures

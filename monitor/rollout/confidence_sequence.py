@@ -1,7 +1,7 @@
 """
-Bounds that hold however often you look.
+Anytime-valid bounds.
 
-A bound made for one look errs far more often when it is looked at all day; these hold at every look at once.
+A bound for a single look errs far more often if you look repeatedly; these bounds hold at all looks together.
 docs/statistics.md derives them and shows their measured error rates.
 """
 
@@ -23,7 +23,7 @@ _PRIOR_DEVIATION = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Independent labelled requests and failures among them that say as much as what was seen; seldom whole."""
+    """Effective numbers of independent labelled requests, and of failures among them; rarely whole numbers."""
 
     requests: float
     failures: float
@@ -33,11 +33,11 @@ class Counts:
         return self.failures / self.requests
 
     def shrunk(self, design_effect: float) -> Counts:
-        """What is left of them where requests are alike."""
+        """The independent requests and failures among clustered ones."""
         return Counts(self.requests / design_effect, self.failures / design_effect)
 
     def with_fewer_failures(self, rate: float) -> Counts:
-        """The same, had so many fewer of each request failed."""
+        """The same with the failure rate lowered by *rate*, a ratio."""
         return Counts(self.requests, max(self.failures - rate * self.requests, 0.0))
 
 
@@ -48,7 +48,7 @@ def bernoulli_bounds(failures: float, requests: float, *, error_rate: float) -> 
     Args:
         failures: Failures so far, 0 to *requests*; fractions are allowed (effective counts).
         requests: Labelled requests so far.
-        error_rate: Chance that the true rate is ever outside, over all looks, in (0, 1).
+        error_rate: Chance that the true rate is outside at any look, in (0, 1).
 
     Returns:
         (lower, upper), ratios 0 to 1; (0, 1) without requests.
@@ -66,11 +66,11 @@ def bernoulli_bounds(failures: float, requests: float, *, error_rate: float) -> 
 
 def mixture_z(information: float, *, level: float) -> float:
     """
-    Standard errors between an estimate and its one-sided bound; about 3 where a test for a single look would have 2.
+    Standard errors between an estimate and its one-sided bound; about 3 where a test for a single look uses 2.
 
     Args:
         information: Variance of the changes that the bound is tuned for, over the variance of the estimate; above 0.
-        level: Chance that the truth is ever beyond, in (0, 0.5).
+        level: Chance that the true value is beyond the bound at any look, in (0, 0.5).
 
     Source:
         Normal mixture of Robbins (1970) as in Howard et al. (2021), eq. (14), with half of the two-sided level on
@@ -82,12 +82,12 @@ def mixture_z(information: float, *, level: float) -> float:
 
 def normal_bounds(estimate: float, standard_error: float, *, level: float, scale: float) -> tuple[float, float]:
     """
-    Asymptotic confidence sequence for anything that has a standard error.
+    Asymptotic confidence sequence for any estimate with a standard error.
 
     Args:
         estimate: Any number.
-        standard_error: Of *estimate*, above 0.
-        level: Chance that the truth is ever beyond one of the bounds.
+        standard_error: Standard error of *estimate*, above 0.
+        level: Chance that the true value is beyond one of the bounds at any look.
         scale: Standard deviation of the values that the bounds are tuned for, in the unit of *estimate*.
     """
     half_width = standard_error * mixture_z((scale / standard_error) ** 2, level=level)
@@ -100,15 +100,15 @@ def change_bounds(
     """
     Confidence sequence for the difference of two failure rates, from the first request on.
 
-    The interval of each rate holds what its likelihood does not rule out at the deviation of the normal mixture, and
-    the two are put together as standard errors are. Likelihood intervals are skewed as rates near 0 and 1 are, which
-    keeps the error rate at small counts (docs/statistics.md has it at rates from 0.1 to 99.5 % and canaries of 1 %).
+    Each rate gets a likelihood interval at the deviation of the normal mixture, and the two half-widths are combined
+    as standard errors are. Likelihood intervals are skewed near 0 and 1, as the estimates are, which keeps the error
+    rate at small counts (docs/statistics.md measures it at rates from 0.1 to 99.5 % and canaries of 1 %).
 
     Args:
         baseline: At least one request.
         candidate: At least one request.
-        lower_level: Chance that the true difference is ever below the lower bound.
-        upper_level: Chance that it is ever above the upper bound.
+        lower_level: Chance that the true difference is below the lower bound at any look.
+        upper_level: Chance that it is above the upper bound at any look.
 
     Returns:
         (lower, upper), candidate minus baseline, -1 to 1.
@@ -128,12 +128,12 @@ def change_bounds(
 
 def differ(baseline: Counts, candidate: Counts, *, level: float) -> bool:
     """
-    Whether two rates are shown to differ, at any look; never where neither arm has a failure.
+    Whether two rates differ significantly, at any look; never if neither arm has a failure.
 
     Args:
-        baseline: Any counts, none included.
-        candidate: Likewise.
-        level: Chance that equal rates are ever said to differ, in each direction.
+        baseline: Counts, possibly 0.
+        candidate: Counts, possibly 0.
+        level: Chance of a false alarm at any look, in each direction.
     """
     if min(baseline.requests, candidate.requests) <= 0:
         return False
@@ -143,10 +143,11 @@ def differ(baseline: Counts, candidate: Counts, *, level: float) -> bool:
 
 def rise_log_e_value(baseline: Counts, candidate: Counts) -> float:
     """
-    Evidence that the candidate fails more often than the baseline: natural logarithm of an e-value.
+    Evidence that the candidate fails more often than the baseline, as the natural logarithm of an e-value.
 
-    Mixture over rises of the signed root of the likelihood ratio. Without a rise it ever reaches x with a chance of at
-    most 1 / x, measured at the rates and canaries of docs/statistics.md; 0 is neutral.
+    It is a mixture likelihood ratio of the signed root of the likelihood ratio, over rises. Without a rise, the e-value
+    reaches x at any look with a chance of at most 1 / x, measured at the rates and canaries of docs/statistics.md; 0
+    is no evidence.
     """
     pooled = Counts(baseline.requests + candidate.requests, baseline.failures + candidate.failures)
     ratio = 2 * (_log_likelihood(baseline) + _log_likelihood(candidate))
@@ -157,7 +158,7 @@ def rise_log_e_value(baseline: Counts, candidate: Counts) -> float:
 
 def mixture_log_e_value(z: float, information: float) -> float:
     """
-    Log of the likelihood ratio of a normal deviate *z*: a half-normal mixture of positive effects against none.
+    Log likelihood ratio of a normal deviate *z*: a half-normal mixture of positive effects against no effect.
 
     Args:
         z: Estimate over its standard error.
@@ -166,13 +167,13 @@ def mixture_log_e_value(z: float, information: float) -> float:
     >>> round(mixture_log_e_value(0.0, 1e-9), 6)
     0.0
     """
-    seen = information / (1.0 + information)
-    told = float(log_ndtr(z * math.sqrt(seen)))
-    return math.log(2.0) - 0.5 * math.log1p(information) + 0.5 * z * z * seen + told
+    shrinkage = information / (1.0 + information)
+    log_positive = float(log_ndtr(z * math.sqrt(shrinkage)))
+    return math.log(2.0) - 0.5 * math.log1p(information) + 0.5 * z * z * shrinkage + log_positive
 
 
 def _information(baseline: Counts, candidate: Counts) -> float:
-    """Prior variance of a change in logits over its variance where nothing changed."""
+    """Prior variance of a change in logits over its sampling variance without a change."""
     requests, failures = baseline.requests + candidate.requests, baseline.failures + candidate.failures
     rate = (failures + 0.5) / (requests + 1.0)
     return _PRIOR_DEVIATION**2 * rate * (1.0 - rate) * baseline.requests * candidate.requests / requests
@@ -188,19 +189,19 @@ def _highest(counts: Counts, deviation: float) -> float:
 
 
 def _log_likelihood(counts: Counts, rate: float | None = None) -> float:
-    """Of *rate*, 0 to 1; of the likeliest one where none is given."""
+    """Log-likelihood of *rate*, 0 to 1, or of the maximum-likelihood rate if it is None."""
     rate = counts.rate if rate is None else rate
     failures, passes = counts.failures, counts.requests - counts.failures
-    told = failures * math.log(rate) if failures > _NOTHING else 0.0
-    return told + (passes * math.log1p(-rate) if passes > _NOTHING else 0.0)
+    of_failures = failures * math.log(rate) if failures > _NOTHING else 0.0
+    return of_failures + (passes * math.log1p(-rate) if passes > _NOTHING else 0.0)
 
 
 def _lowest_rate(failures: float, requests: float, threshold: float) -> float:
     """
     The rate below failures / requests at which the log-likelihood is *threshold*.
 
-    Newton's method in the logit, where the log-likelihood is concave: from the start, at or below the solution, every
-    step stays below it and none is too long.
+    Newton's method in the logit, in which the log-likelihood is concave: it starts at or below the solution, so no step
+    overshoots.
     """
     if failures <= _NOTHING:
         return 0.0

@@ -1,4 +1,4 @@
-"""Why the hard tier's share of failures changed: another traffic mix, easier tiers, or the hard tiers themselves."""
+"""Splits the change of the hard tier's share of failures into traffic mix, easier tiers and hard tiers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monitor.rollout.verdict import Decomposition
 _Array = NDArray[np.float64]
 
 _FIRST_HARD = len(EASIER_TIERS)
-_ORDERS = np.array([[2, 1], [1, 2]]) / 6  # of six orders, how many move a part before, between and after the other two
+_ORDERS = np.array([[2, 1], [1, 2]]) / 6  # share of the six orders in which neither, either or both other parts moved
 
 
 def hard_share(tier_mix: _Array, failure_rate: _Array) -> float | None:
@@ -36,15 +36,15 @@ def decompose(tier_mixes: Sequence[_Array], failure_rates: Sequence[_Array]) -> 
     """
     Three parts that add up exactly to the raw change of the hard tier's share of failures.
 
-    The parts change one after the other from the baseline's value to the candidate's; each is credited with what its
-    step does to the share, averaged over all six orders, so no order is preferred.
+    Moving the parts one after the other from the baseline's value to the candidate's changes the share in steps. Each
+    part gets its step, averaged over all six orders, so no order is preferred.
 
     Args:
-        tier_mixes: Of baseline and candidate: share of traffic per tier, easiest first, shape (4,); sums to 1.
-        failure_rates: Of the same: failures per request by tier, shape (4,); ratios 0 to 1.
+        tier_mixes: Share of traffic per tier of baseline and candidate, easiest first, shape (4,); sums to 1.
+        failure_rates: Failures per request by tier of baseline and candidate, shape (4,); ratios 0 to 1.
 
     Returns:
-        The parts, or None where an arm, or a step between them, has no failure to share out.
+        The parts, or None if an arm, or a step between the arms, has no failures.
 
     Source:
         Shapley value as in Shorrocks (2013), J. Econ. Inequal. 11:99; with two factors it is Kitagawa (1955),
@@ -56,8 +56,7 @@ def decompose(tier_mixes: Sequence[_Array], failure_rates: Sequence[_Array]) -> 
         for easier in failure_rates
         for hard in failure_rates
     ]
-    told = [share for share in shares if share is not None]
-    if len(told) < len(shares):
+    if None in shares:
         return None
-    moves = np.array(told).reshape(2, 2, 2)  # by traffic mix, easier tiers, hard tiers: baseline's or candidate's
+    moves = np.array(shares, dtype=float).reshape(2, 2, 2)  # axes: traffic mix, easier tiers, hard tiers
     return Decomposition(*(float((np.diff(moves, axis=part).squeeze(part) * _ORDERS).sum()) for part in range(3)))

@@ -1,4 +1,4 @@
-"""Deployments: from when until when a name served, told from its silence while others went on."""
+"""Deployments: the periods in which a model version served, which end when it is silent while others serve."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import NamedTuple
 
-_MISSED = 10.0  # natural logarithm of 20,000: chance alone skips a version that still serves so rarely
+_LOG_ODDS = 10.0  # natural logarithm of about 20,000, the odds against a silence by chance
 _EVEN = 1.0
-_MISSED_BY_FEW = 20_000.0  # requests of others, where the version had too few to tell its rate
-_FEWEST_MORE = 5
-_PAUSES = 6  # a gap between two requests counts as service up to the sixth part of the silence that ends a deployment
+_OTHERS_FOR_FEW = 20_000.0  # requests of others that end a deployment with too few requests to know its rate
+_LEAST_GROWTH = 5  # requests
+_PAUSES = 6  # a gap between two requests counts as service up to a sixth of the silence that ends a deployment
 
 
 class Traffic(NamedTuple):
-    """Requests that were served without a pause worth noting, spread evenly from first to last; Unix seconds."""
+    """A spell of requests without a long pause, spread evenly from the first to the last; Unix seconds."""
 
     first_started_at: float
     last_started_at: float
@@ -27,7 +27,7 @@ class Traffic(NamedTuple):
 
     def between(self, since: float, until: float) -> float:
         """
-        How many of the requests started from *since* until *until*, Unix seconds.
+        Requests that started from *since* until *until*, Unix seconds.
 
         >>> Traffic(0.0, 100.0, 50).between(90.0, 200.0)
         5.0
@@ -42,11 +42,12 @@ class Traffic(NamedTuple):
 @dataclass(frozen=True)
 class Deployment:
     """
-    One period in which a name served.
+    One period in which a model version served.
 
     Attributes:
         traffic: Its requests over time, oldest first; never empty.
-        ended_at: When its silence had shown that it was over, or when somebody said so, Unix seconds; None until then.
+        ended_at: When its silence was long enough to end it, or when a person or a new rollout ended it, Unix seconds;
+            None until then.
     """
 
     model_version: str
@@ -75,11 +76,11 @@ class Deployment:
 
     @cached_property
     def _requests_before(self) -> Sequence[float]:
-        """Requests of all spells before each one, and of all."""
+        """Cumulative requests: before each spell, then of all."""
         return [*accumulate((spell.requests for spell in self.traffic), initial=0.0)]
 
     def is_over(self, at: float) -> bool:
-        """Whether its end had shown at *at*, Unix seconds."""
+        """Whether it had ended at *at*, Unix seconds."""
         return self.ended_at is not None and self.ended_at <= at
 
 
@@ -87,46 +88,46 @@ def growth_times(
     traffic: Sequence[Traffic], since: float, until: float, *, counted: float, growth: float
 ) -> Iterator[tuple[float, float]]:
     """
-    When the requests since *since* had grown by *growth* (a ratio, at least five requests), again and again.
+    Times at which the requests since *since* have grown by another *growth*.
 
     Args:
         traffic: Requests over time, oldest first.
         since: Where counting begins, Unix seconds.
         until: Where it ends, Unix seconds.
-        counted: Requests at which to begin.
-        growth: From one time to the next.
+        counted: Requests at the start.
+        growth: Growth from one time to the next, a ratio; at least five requests.
 
     Yields:
-        Unix seconds and the requests by then.
+        Unix seconds, and the requests by then.
 
     >>> list(growth_times([Traffic(0.0, 100.0, 50)], 0.0, 100.0, counted=20, growth=0.5))
     [(60.0, 30.0), (90.0, 45.0)]
     """
     before = 0.0
-    wanted = max(counted * (1 + growth), counted + _FEWEST_MORE)
+    wanted = max(counted * (1 + growth), counted + _LEAST_GROWTH)
     for spell in traffic:
         more = spell.between(since, until)
         first, last = max(spell.first_started_at, since), min(spell.last_started_at, until)
         while more and before + more >= wanted:
             yield first + (wanted - before) / more * (last - first), wanted
-            wanted = max(wanted * (1 + growth), wanted + _FEWEST_MORE)
+            wanted = max(wanted * (1 + growth), wanted + _LEAST_GROWTH)
         before += more
 
 
 @dataclass(frozen=True)
 class ServiceTraffic:
     """
-    What all versions of a service served, to tell the silence of one from that of all.
+    The traffic of all versions of a service, which tells the silence of one version from that of the whole service.
 
-    A deployment is over when others served for *silence_seconds* since its last request, and so often that it should
-    have had ten requests at its rate so far. Time in which nobody serves is no silence.
+    A deployment ends when others have served for *silence_seconds* since its last request, with so many requests that
+    it should have had some at its rate so far. Time in which no version serves does not count.
 
     Attributes:
         traffic: Requests of each version over time, oldest first.
-        ends: When somebody said that what serves under a name was over, Unix seconds, in order.
-        silence_seconds: Infinite where silence says nothing.
-        min_requests: With fewer than these, the rate of a deployment is not known.
-        late_seconds: How much later than others' the requests of a version arrive: its silence is counted from there.
+        ends: When attempts under the name of each version failed, Unix seconds, in order.
+        silence_seconds: Infinite if silence ends no deployment.
+        min_requests: Requests that a deployment needs before its rate is known.
+        late_seconds: How much later the requests of each version arrive than others'; added to the silence.
     """
 
     traffic: Mapping[str, Sequence[Traffic]]
@@ -137,8 +138,8 @@ class ServiceTraffic:
 
     def deployments(self) -> Sequence[Deployment]:
         """The deployments of all versions, in order of their first requests."""
-        found = [each for name in self.traffic for each in self._deployments(name, self.ends.get(name, ()))]
-        return sorted(found, key=lambda each: (each.first_started_at, each.model_version))
+        deployments = [each for name in self.traffic for each in self._deployments(name, self.ends.get(name, ()))]
+        return sorted(deployments, key=lambda each: (each.first_started_at, each.model_version))
 
     @cached_property
     def _all(self) -> Sequence[tuple[float, float, float, str]]:
@@ -161,19 +162,19 @@ class ServiceTraffic:
             yield Deployment(name, served, self._ended_at(name, served, math.inf, ends))
 
     def _ended_at(self, name: str, served: Sequence[Traffic], until: float, ends: Sequence[float]) -> float | None:
-        """When what *served* was over, if that was before the next request of the name at *until*."""
-        said = next((end for end in ends if served[-1].last_started_at <= end <= until), math.inf)
-        ended_at = min(said, self._silent_at(name, served, until))
+        """End of the deployment that *served*, if it is before the next request of *name* at *until*; else None."""
+        failed_at = next((end for end in ends if served[-1].last_started_at <= end <= until), math.inf)
+        ended_at = min(failed_at, self._silent_at(name, served, until))
         return None if math.isinf(ended_at) else ended_at
 
     def _silent_at(self, name: str, served: Sequence[Traffic], until: float) -> float:
-        """When the others had served for long enough without *name*; infinite where they have not."""
+        """When the others had served for long enough without *name*; infinite if they have not."""
         since = reached = served[-1].last_started_at
-        # Between two requests that are there, all of it is silence.
+        # Once a later request has arrived, earlier ones have too, so only a silence at the end waits for late ones.
         silence = self.silence_seconds + (self.late_seconds[name] if math.isinf(until) else 0.0)
         if min(until, self._reach[-1]) - since < silence:
             return math.inf
-        needed = self._missed(name, served)
+        needed = self._others_needed(name, served)
         seconds = requests = 0.0
         for first, last, number, other in self._all[bisect_right(self._reach, since) :]:
             if first >= until:
@@ -190,22 +191,22 @@ class ServiceTraffic:
                 return max(start, end - min(seconds - silence, surplus))
         return math.inf
 
-    def _missed(self, name: str, served: Sequence[Traffic]) -> float:
+    def _others_needed(self, name: str, served: Sequence[Traffic]) -> float:
         """
-        Requests of others in which *name* should have had enough of its own to be missed.
+        Requests of others after which the absence of *name* is more than chance.
 
-        Each of n requests is another's by chance with probability others / (others + own). A share may have fallen
-        lately, and to a half without any sign: the smallest of these counts.
+        Each request belongs to another version with probability others / (others + own). The share of *name* may have
+        fallen lately, so the smallest of its overall odds, its recent odds and even odds counts.
         """
         if sum(spell.requests for spell in served) < self.min_requests:
-            return _MISSED_BY_FEW
+            return _OTHERS_FOR_FEW
         reached = accumulate(spell.requests for spell in reversed(served))
         latest = next(number for number, total in enumerate(reached, 1) if total >= self.min_requests)
         odds = min(_EVEN, self._odds(name, served), self._odds(name, served[-latest:]))
-        return _MISSED / math.log1p(odds)
+        return _LOG_ODDS / math.log1p(odds)
 
     def _odds(self, name: str, served: Sequence[Traffic]) -> float:
-        """Requests of *name* for each one of others meanwhile."""
+        """Requests of *name* per request of others in the same time."""
         since, until = served[0].first_started_at, served[-1].last_started_at
         spells = (Traffic(*spell) for *spell, other in self._all if other != name)
         others = sum(spell.between(since, until) for spell in spells)
@@ -213,7 +214,7 @@ class ServiceTraffic:
 
 
 def _cut(spells: Iterable[Traffic], ends: Sequence[float]) -> Iterator[Traffic]:
-    """*spells* in pieces none of which goes beyond one of *ends*."""
+    """*spells*, split at *ends*."""
     for spell in spells:
         rest = spell
         for end in ends:

@@ -1,4 +1,4 @@
-"""Evidence over time: the few numbers of a verdict that tell how it came about, and which of them are kept."""
+"""Evidence over time: the few numbers of each verdict that the ledger keeps to show how it came about."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from monitor.rollout.verdict import Interval, Verdict, VerdictState
 
 MOST_EVIDENCE = 300
-"""Looks that are remembered of one rollout: as many as a chart is units wide."""
+"""Looks that the ledger keeps per rollout: a chart shows no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """
-    What one look at a rollout found.
+    The estimates of one look at a rollout.
 
     Attributes:
-        at: When, Unix seconds.
+        at: Time of the look, Unix seconds.
         labelled: Labelled requests of the candidate.
-        share_change: Change of the hard tier's share of failures; None while it could not be told.
-        excess: The part of it that a uniform gain does not explain; None in the same cases.
-        hard_change: Change of the hard tier's failure rate; None in the same cases.
+        share_change: Change of the hard tier's share of failures; None if it was unknown.
+        excess: The part of it that a uniform gain does not explain; None if it was unknown.
+        hard_change: Change of the hard tier's failure rate; None if it was unknown.
     """
 
     at: float
@@ -33,7 +33,7 @@ class Evidence:
 
 
 def evidence_of(verdict: Verdict, *, at: float) -> Evidence:
-    """What *verdict*, given *at* Unix seconds, rests on."""
+    """The evidence of *verdict*, given *at* Unix seconds."""
     return Evidence(
         at=at,
         state=verdict.state,
@@ -46,20 +46,20 @@ def evidence_of(verdict: Verdict, *, at: float) -> Evidence:
 
 def superfluous(times: Sequence[float], *, most: int = MOST_EVIDENCE) -> Sequence[float]:
     """
-    Which looks to forget so that *most* are left, evenly spread over the time that they cover.
+    Which looks to delete so that *most* are left, spread evenly over time.
 
-    The first and the last stay; of the others, the one whose neighbours are closest to each other goes, repeatedly.
+    The first and the last stay. Of the others, it repeatedly deletes the one whose neighbours are closest together.
 
     Args:
-        times: When each look was, in order, Unix seconds.
-        most: At least 2.
+        times: Time of each look, in order, Unix seconds.
+        most: Number of looks to keep, at least 2.
 
     >>> superfluous([0.0, 10.0, 20.0, 21.0, 22.0, 30.0], most=4)
     [21.0, 22.0]
     """
-    kept = list(times)
-    forgotten = []
-    while len(kept) > most:
-        closest = min(range(1, len(kept) - 1), key=lambda index: kept[index + 1] - kept[index - 1])
-        forgotten.append(kept.pop(closest))
-    return forgotten
+    remaining = list(times)
+    deleted = []
+    while len(remaining) > most:
+        closest = min(range(1, len(remaining) - 1), key=lambda index: remaining[index + 1] - remaining[index - 1])
+        deleted.append(remaining.pop(closest))
+    return deleted

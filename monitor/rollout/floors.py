@@ -1,4 +1,4 @@
-"""Pre-committed floors of pass rates: since when each holds, what was changed since, and whether one is broken."""
+"""Pre-committed floors of pass rates: which ones hold for a rollout, since when, and whether one is broken."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from monitor.rollout.verdict import Interval, Verdict
 from monitor.rollout.wording import percent
 
 GROUP_NAMES = {TierGroup.ALL: "all requests", TierGroup.EASIER: "the easier tiers", TierGroup.HARD: "the hard tier"}
-"""What people call the groups."""
+"""Names of the groups in sentences."""
 
 
 @dataclass(frozen=True, slots=True)
 class FloorCheck:
-    """A floor beside the candidate's pass rate (ratio 0 to 1), None while it is unknown."""
+    """A floor and the candidate's pass rate (ratio 0 to 1), None while it is unknown."""
 
     floor: Floor
     pass_rate: Interval | None
@@ -30,7 +30,7 @@ class FloorCheck:
 
     @property
     def scope(self) -> str:
-        """How a verdict names it."""
+        """Name of the floor in `Verdict.scope` and `Verdict.bounds`."""
         return ":".join(("floor", self.floor.tier, *filter(None, (self.floor.capability,))))
 
 
@@ -49,7 +49,7 @@ def pass_rate_of(floor: Floor, verdict: Verdict) -> Interval | None:
 
 def floor_name(floor: Floor) -> str:
     """
-    What *floor* is about, in words.
+    The requests that *floor* applies to, in words.
 
     >>> floor_name(Floor(service="shop", pass_rate=0.4, capability="search"))
     'the hard tier of search'
@@ -59,7 +59,7 @@ def floor_name(floor: Floor) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FloorSet:
-    """Every floor of the config, as it was seen from *seen_at* (Unix seconds) on."""
+    """Every floor of the config from *seen_at* (Unix seconds) until the next change."""
 
     seen_at: float
     floors: Sequence[Floor]
@@ -67,7 +67,7 @@ class FloorSet:
 
 @dataclass(frozen=True, slots=True)
 class CommittedFloor:
-    """A floor that holds for a rollout; *seen_at* says since when it had this value, Unix seconds."""
+    """A floor that holds for a rollout, with its value unchanged since *seen_at* (Unix seconds)."""
 
     floor: Floor
     seen_at: float
@@ -75,13 +75,13 @@ class CommittedFloor:
 
 def floors_in_force(seen: Sequence[FloorSet], rollout: Rollout) -> Sequence[CommittedFloor]:
     """
-    The floors that *rollout* is held to: those of its service and environment when it started.
+    The floors that hold for *rollout*: those of its service and environment when it started.
 
-    A rollout that started before anybody watched is held to the first floors that were seen.
+    For a rollout that started before Cliffwatch saw any floors, the first ones hold.
 
     Args:
         seen: Every set of floors, oldest first.
-        rollout: Whose floors they are.
+        rollout: The rollout to check.
     """
     if not seen:
         return ()
@@ -92,12 +92,12 @@ def floors_in_force(seen: Sequence[FloorSet], rollout: Rollout) -> Sequence[Comm
 
 def changed_floors(configured: Sequence[Floor], committed: Sequence[CommittedFloor], rollout: Rollout) -> Iterator[str]:
     """
-    A sentence for every floor of *rollout* that the config now has otherwise than when the rollout started.
+    A sentence for every floor of *rollout* that was changed in the config since the rollout started.
 
     Args:
         configured: Every floor of the config.
-        committed: What holds for *rollout*.
-        rollout: Whose floors they are.
+        committed: The floors that hold for *rollout*.
+        rollout: The rollout to check.
     """
     now = {floor_name(floor): floor.pass_rate for floor in _of(rollout, configured)}
     then = {floor_name(each.floor): each.floor.pass_rate for each in committed}
@@ -116,11 +116,11 @@ def _of(rollout: Rollout, floors: Sequence[Floor]) -> Sequence[Floor]:
 
 
 def _seen_at(floor: Floor, until: Sequence[FloorSet]) -> float:
-    """When *floor* got the value that it has in the last of *until*."""
+    """When *floor* got the value that it has in the last set of *until*."""
     unchanged = takewhile(lambda each: _identity(floor) in map(_identity, each.floors), reversed(until))
     return min(each.seen_at for each in unchanged)
 
 
 def _identity(floor: Floor) -> tuple[str, str, str, float]:
-    """Which requests it is for, and its value."""
+    """The requests that a floor applies to, and its value."""
     return floor.service, floor.environment, floor_name(floor), floor.pass_rate

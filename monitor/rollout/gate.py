@@ -1,4 +1,4 @@
-"""Whether a pipeline or a progressive delivery may go on with a rollout."""
+"""Decides whether a pipeline or a progressive delivery may continue a rollout."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _RETRY_SECONDS = 60.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRules:
     """
-    What stops beside a regression.
+    What stops a rollout in addition to a regression.
 
     Attributes:
-        strict: A cliff, or any capability class that is shown to fail more often: all that raises an alert.
-        require_verdict: Waiting, or no rollout.
-        require_tiers: An `ok` that knows nothing of the hard tier.
+        strict: A cliff, or any capability class that fails more often: everything that raises an alert.
+        require_verdict: `waiting`, or no rollout.
+        require_tiers: An `ok` without tiers, since nothing is then known about the hard tier.
     """
 
     strict: bool = False
@@ -31,7 +31,7 @@ class GateAnswer:
     """
     Attributes:
         reason: One sentence.
-        wait_seconds: When to ask again, in seconds; 0 where the answer stands until something changes.
+        wait_seconds: When to ask again, in seconds; 0 if the answer holds until the verdict changes.
     """
 
     is_pass: bool
@@ -41,7 +41,7 @@ class GateAnswer:
 
 
 def ask_gate(verdict: Verdict | None, rules: GateRules) -> GateAnswer:
-    """What *rules* say of *verdict*; None is a rollout that was not looked at yet."""
+    """Whether *rules* let a rollout with *verdict* pass; None is a rollout without a verdict yet."""
     state = VerdictState.WAITING if verdict is None else verdict.state
     reason = "not looked at yet" if verdict is None else next(iter(verdict.reasons), "")
     if rules.strict and verdict is not None and state is not VerdictState.REGRESSION and verdict.regressed_capabilities:

@@ -1,4 +1,4 @@
-"""How a cohort becomes a verdict: measured, checked against the policy, put into words."""
+"""Judges a cohort: estimates, checks against the policy, and writes the verdict."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def judge(
     """
     The verdict on the rollout that *cohort* was read for.
 
-    It may be asked for as often as one likes: over all looks, a rollout that changed nothing leaves `ok` and
-    `waiting` with a chance of at most the policy's error rate.
+    You can call it as often as you like: over all looks together, a rollout without a change gets a verdict other than
+    `ok` and `waiting` with a chance of at most the policy's error rate.
 
     Args:
-        cohort: Matured requests of both arms, read under one calibration.
-        calibration: That calibration, or None where there is none.
-        policy: What the team agreed on before the rollout.
-        floors: Those that the rollout is held to; `policy.floors` has those of every service.
+        cohort: Matured requests of both arms, tagged by one calibration.
+        calibration: That calibration, or None without one.
+        policy: Thresholds that the team agreed on before the rollout.
+        floors: Floors that hold for the rollout; `policy.floors` has those of every service.
         previous: The last verdict on this rollout, or None.
-        probes: The probe panel replayed on both versions under the same calibration, or None: evidence beside *cohort*.
+        probes: The probe panel replayed on both versions under the same calibration, as further evidence; or None.
     """
     measurement = Measurement(cohort, calibration, policy, floors=len(floors), probes=probes, previous=previous)
-    shown = Verdict(
+    measured = Verdict(
         state=VerdictState.WAITING,
         reasons=(),
         requests_needed=0,
@@ -67,13 +67,13 @@ def judge(
         judge_drift=measurement.labels.drift,
         audits_needed=measurement.labels.audits_needed(policy.ok_margin),
     )
-    checks = [FloorCheck(floor, pass_rate_of(floor, shown)) for floor in floors]
-    checks = [replace(each, pass_rate=measurement.over_all_looks(each.scope, each.pass_rate)) for each in checks]
+    checks = [FloorCheck(floor, pass_rate_of(floor, measured)) for floor in floors]
+    checks = [replace(c, pass_rate=measurement.over_all_looks(c.scope, c.pass_rate)) for c in checks]
     findings = find(measurement, checks, policy)
     state = findings.state
     is_waiting = state is VerdictState.WAITING and not findings.obstacles
     verdict = replace(
-        shown,
+        measured,
         state=state,
         requests_needed=requests_needed(measurement, policy) if is_waiting else 0,
         requests_to_verdict=_requests_to_verdict(state, measurement.labelled[1], previous),
@@ -86,16 +86,16 @@ def judge(
 
 def withdrawn(changes: Sequence[tuple[float, str]], state: VerdictState) -> Iterator[str]:
     """
-    A sentence where the rollout was said to be graver than *state*.
+    A sentence if an earlier verdict was graver than *state*.
 
     Args:
         changes: When the verdict changed (Unix seconds) and to which state, oldest first.
-        state: What is said now.
+        state: The state now.
     """
-    said = {earlier: at for at, earlier in changes}
+    last_at = {earlier: at for at, earlier in changes}
     graver = _GRAVITY[_GRAVITY.index(state) + 1 :]
-    for earlier in [each for each in reversed(graver) if each in said][:1]:
-        since = datetime.fromtimestamp(said[earlier], tz=UTC)
+    for earlier in [each for each in reversed(graver) if each in last_at][:1]:
+        since = datetime.fromtimestamp(last_at[earlier], tz=UTC)
         yield (
             f"The verdict was `{earlier}` from {since:%Y-%m-%d %H:%M} UTC on. That no longer holds: later requests "
             "contradict it, or it rested on other tiers, hours, labels or floors."

@@ -93,10 +93,9 @@ def plan_labels(served: Sequence[ServedRequest], *, count: int, budget: int, see
     audited = Counter((request.arm, request.is_hard) for request in requests if request.said[3:] not in {"", "-"})
     # Standard deviation that each label adds to the failure rate of its arm: of all requests, and of the hard tier.
     deviations, sizes = [], []
-    for request, deviation in zip(open_requests, _deviations(requests, open_requests), strict=True):
-        of_hard = deviation / hard_per_arm[request.arm] if request.is_hard else 0.0
-        deviations.append((deviation / per_arm[request.arm], of_hard))
-        sizes.append(math.hypot(*deviations[-1]) / (audited[request.arm, request.is_hard] + count / 4))
+    for each, deviation in zip(open_requests, _deviations(requests, open_requests), strict=True):
+        deviations.append((deviation / per_arm[each.arm], deviation / hard_per_arm[each.arm] if each.is_hard else 0.0))
+        sizes.append(math.hypot(*deviations[-1]) / (audited[each.arm, each.is_hard] + count / 4))
     chances, within_budget = (inclusion_probabilities(sizes, number) for number in (count, budget))
     labels = [
         open_requests[at]._replace(sampling_probability=chances[at] * open_requests[at].sampling_probability)

@@ -284,8 +284,8 @@ def _corrected(tallies: Sequence[_Tallies]) -> list[Mapping[Tier, Rate]]:
 
 def _effective_arm(arm: Arm, counts: _TieredCounts, rates: Mapping[Tier, Rate], sources: Sources) -> Arm:
     missing = _missing_shares(counts, sources)
-    parts = {(tier, count.pattern): (sources.place(count.pattern), rates[tier]) for tier, count in counts}
-    return replace(arm, strata=[_effective_stratum(s, parts, missing.get(s.tier, 0.0)) for s in arm.strata])
+    rate_of = {(tier, count.pattern): (sources.place(count.pattern), rates[tier]) for tier, count in counts}
+    return replace(arm, strata=[_effective_stratum(s, rate_of, missing.get(s.tier, 0.0)) for s in arm.strata])
 
 
 def _missing_shares(counts: _TieredCounts, sources: Sources) -> Mapping[Tier, float]:
@@ -302,15 +302,16 @@ def _missing_shares(counts: _TieredCounts, sources: Sources) -> Mapping[Tier, fl
     }
 
 
-def _effective_stratum(
-    stratum: Stratum, parts: Mapping[tuple[Tier, str], tuple[int, Rate]], missing_share: float
-) -> Stratum:
-    """*stratum* with effective counts; *parts* holds the tally index and the rate of each tier and pattern."""
+_RateOf = Mapping[tuple[Tier, str], tuple[int, Rate]]
+"""Index in the tally, and rate, of each tier and verdict pattern."""
+
+
+def _effective_stratum(stratum: Stratum, rate_of: _RateOf, missing_share: float) -> Stratum:
     if not stratum.by_pattern:
         return stratum
     requests = failures = labelled = failed = missing = 0.0
     for count in stratum.by_pattern:
-        place, rate = parts[stratum.tier, count.pattern]
+        place, rate = rate_of[stratum.tier, count.pattern]
         effective = rate.of(count, place)
         requests, failures = requests + effective[0], failures + effective[1]
         if place != MISSING:

@@ -1,4 +1,4 @@
-"""Like with like: both arms at the same hours, and inside groups of requests that were alike beforehand."""
+"""Matches the arms: the same hours, and rows of requests that were similar before they were answered."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from monitor.rollout.confidence_sequence import Counts
 _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
 
-_Hours = tuple[int, int]
-"""How many hours in a row are compared as one, and after how many such the same ones come again."""
+_Slots = tuple[int, int]
+"""Length of a time slot in hours, and the number of slots after which they repeat (168 for the hours of a week)."""
 
 _NEVER = 2**62
 _EACH_HOUR, _SPANS, _DAYS = (1, _NEVER), (SPAN_HOURS, _NEVER), (24, _NEVER)
 _HOURS_OF_WEEK, _HOURS_OF_DAY, _ANY = (1, 168), (1, 24), (1, 1)
 _LEAST_COVERED, _LEAST_SHARED = 0.9, 0.5
-_STANDS_FOR = 10.0  # labels of the candidate that one of the baseline may stand for: in an hour with fewer it is absent
-_HARDLY_ANY = 0.1  # of those: the arm does not serve the class
-_RENAMED = 1.25  # factor within which what only one arm serves is as much as what only the other does
+_MOST_PER_LABEL = 10.0  # labels of the candidate that one of the baseline represents in a slot
+_HARDLY_ANY = 0.1  # of the expected requests: with fewer, the arm does not serve the class
+_RENAMED = 1.25  # largest ratio of what only one arm serves to what only the other serves, if classes were renamed
 _NONE = Counts(0.0, 0.0)
-_ELSEWHERE = ""
-"""The one class of all requests whose classes are named otherwise in the other arm."""
+_RENAMED_CLASS = ""
+"""The one class that holds all requests of renamed classes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What makes requests alike before they are answered; under these an arm is compared with the other."""
+    """Similar requests, by what is known before they are answered; the arms are compared row by row."""
 
     tier: Tier
     capability: str
@@ -47,19 +47,19 @@ class Row:
 @dataclass(frozen=True)
 class Matched:
     """
-    Both arms at the same hours, grouped by what was known of a request beforehand.
+    Both arms at the same hours, by row.
 
     The first axis of every array is the arm, baseline first; the second is the row.
 
     Attributes:
-        comparison: Whether the hours are the same ones, or the same of earlier weeks.
+        comparison: Whether both arms served in these hours, or the baseline in the same hours of earlier weeks.
         traffic: Weighted requests, labelled or not.
-        represented: Requests that are labelled or that labelled ones stand for, likewise.
-        requests, failures: Labelled requests and failures, as many as say the same without weights.
+        represented: Weighted requests that are labelled or represented by labelled ones.
+        requests, failures: Effective labelled requests and failures (Kish).
         logit, variance: Mean difficulty logit and its mean posterior variance.
         alone: The candidate's labelled requests, and failures, of kinds that the baseline does not serve.
-        renamed: Classes that are named otherwise in the other arm: their requests are compared as one class.
-        hours_alone: How long the candidate has served alone, after both arms served; hours.
+        renamed: Classes that have another name in the other arm: their requests are compared as one class.
+        hours_alone: Time that the candidate has served alone, after both arms served; hours.
     """
 
     comparison: Comparison
@@ -81,12 +81,12 @@ class Matched:
 
     @cached_property
     def tier(self) -> NDArray[np.int_]:
-        """Place of each row's tier in `TIERS`, shape (rows,); -1 for untiered requests."""
+        """Index of each row's tier in `TIERS`, shape (rows,); -1 for untiered requests."""
         return np.array([TIERS.index(row.tier) if row.tier in TIERS else -1 for row in self.rows], dtype=int)
 
     @cached_property
     def has_tag(self) -> _Mask:
-        """Requests too unlike the history for one tier have a difficulty all the same; unseen ones have none."""
+        """Rows with a difficulty, shape (rows,). A request may have one although no single tier is likely enough."""
         has_tag: _Mask = (self.tier >= 0) | (self.variance.max(axis=0) > 0)
         return has_tag
 
@@ -97,16 +97,16 @@ class Matched:
 
     def compare(self, chosen: _Mask) -> tuple[Counts, Counts] | None:
         """
-        Both arms over the *chosen* rows, each row with the same weight in both; None without a common row.
+        Counts of both arms over the *chosen* rows, each row with the same weight in both; None without a common row.
 
-        A row weighs n m / (n + m) with n and m requests in the arms, however many of them are labelled: where labels
-        are complete, that is where their difference is known best.
+        A row weighs n m / (n + m) with n and m represented requests in the arms. If all are labelled, these weights
+        give the difference its least variance.
 
         Source:
             Weights of Mantel and Haenszel (1959); effective size by Kish (1965), "Survey Sampling".
         """
         chosen = chosen & (np.minimum(self.represented, self.requests).min(axis=0) > 0)
-        represented, requests, failures = (each[:, chosen] for each in (self.represented, *self.columns[1:]))
+        represented, requests, failures = (c[:, chosen] for c in (self.represented, self.requests, self.failures))
         if requests.shape[1] == 0:
             return None
         weight = represented.prod(axis=0) / represented.sum(axis=0)
@@ -115,8 +115,8 @@ class Matched:
         baseline, candidate = (Counts(float(n), float(n * p)) for n, p in zip(size, rate, strict=True))
         return baseline, candidate
 
-    def beside(self, other: Matched) -> Matched:
-        """The rows of both, each compared by itself."""
+    def with_rows(self, other: Matched) -> Matched:
+        """These rows, then those of *other*."""
         arrays = ("traffic", "represented", "requests", "failures", "logit", "variance")
         both: dict[str, Any] = {
             name: np.concatenate((getattr(self, name), getattr(other, name)), axis=1) for name in arrays
@@ -131,42 +131,43 @@ class Matched:
 
 def match(cohort: Cohort) -> Matched:
     """
-    The arms of *cohort* at the same hours.
+    The arms of *cohort*, weighted to the same hours.
 
-    A request of the baseline weighs m / (n + m), one of the candidate n / (n + m), with n and m labelled requests of
-    the arms in its hour: both arms then have the same hours, and an hour that one arm missed weighs nothing. Where
-    requests are so few, or the arms serve in turns, that less than half of the candidate's are in hours of both, spans
-    of six hours serve as one; where labels are so rare that they share no hour, days. Arms that serve one after the
-    other are matched by the hour of the week; where the baseline has seen too little of the candidate's, by the hour of
-    the day, else not at all. Where as many requests are of classes that only the
-    one arm serves as of those that only the other does, a version has renamed its classes, and they are compared as
-    one.
+    With n and m labelled requests of baseline and candidate in an hour, a request of the baseline weighs m / (n + m)
+    and one of the candidate n / (n + m). Both arms then have the same distribution over hours, and an hour that one arm
+    lacks weighs nothing. Time slots are longer than an hour if the arms share too few hours: six hours if less than
+    half of the candidate's labels are in shared hours, days if no hour is shared. Arms that serve one after the other
+    are matched by the hour of the week, else by the hour of the day, else not at all, depending on what the baseline
+    covers.
+
+    If the classes that only one arm serves have about as many requests as those that only the other serves, a version
+    has renamed its classes, and all of them are compared as one class.
 
     Source:
         Overlap weights of Li, Morgan and Zaslavsky (2018), J. Am. Stat. Assoc. 113:390, by hour.
     """
-    labelled = [_by_hour(((s.block, s.evidence[0]) for s in arm.strata), _EACH_HOUR) for arm in cohort.arms]
-    comparison, hours = _alike_hours(cohort.comparison, labelled)
-    old, new = (_by_hour(of_arm.items(), hours) for of_arm in labelled)
-    both = {hour: (old[hour], new[hour]) for hour in new if new[hour] and old[hour]}
-    weights = {hour: (m / (n + m), n / (n + m)) for hour, (n, m) in both.items()}
-    rows, alone, renamed = _counterparts(cohort)
+    labelled = [_by_slot(((s.block, s.evidence[0]) for s in arm.strata), _EACH_HOUR) for arm in cohort.arms]
+    comparison, slots = _shared_slots(cohort.comparison, labelled)
+    old, new = (_by_slot(of_arm.items(), slots) for of_arm in labelled)
+    both = {slot: (old[slot], new[slot]) for slot in new if new[slot] and old[slot]}
+    weights = {slot: (m / (n + m), n / (n + m)) for slot, (n, m) in both.items()}
+    rows, alone, renamed = _rows_by_kind(cohort)
     index: dict[_Kind, int] = {}
-    places, counted = [], []
+    places, weighted = [], []
     for side, arm in enumerate(cohort.arms):
-        weights_at = {block: weights.get(_hour(block, hours)) for block in labelled[side]}
+        weights_at = {block: weights.get(_slot(block, slots)) for block in labelled[side]}
         for each in arm.strata:
             if (weight_of := weights_at[each.block]) is not None:
                 places.append((side, index.setdefault(rows[_kind(each)], len(index))))
                 sums = (each.requests, each.represented, *each.evidence, each.logit_sum, each.variance_sum)
-                counted.append((weight_of[side], *sums))
+                weighted.append((weight_of[side], *sums))
     place = tuple(np.array(places, dtype=int).reshape(-1, 2).T)
-    weight, *columns = np.array(counted, dtype=float).reshape(-1, 7).T
-    added = np.zeros((7, 2, len(index)))
-    for total, column in zip(added, (*columns, weight * columns[2]), strict=True):
+    weight, *columns = np.array(weighted, dtype=float).reshape(-1, 7).T
+    totals = np.zeros((7, 2, len(index)))
+    for total, column in zip(totals, (*columns, weight * columns[2]), strict=True):
         np.add.at(total, place, weight * column)
-    traffic, represented, labels, failed, logits, variances, squared = added
-    scale = labels / np.maximum(squared, 1e-300)
+    traffic, represented, labels, failed, logits, variances, squared_weights = totals
+    scale = labels / np.maximum(squared_weights, 1e-300)
     whole = np.maximum(traffic, 1e-300)
     return Matched(
         comparison=comparison,
@@ -184,18 +185,20 @@ def match(cohort: Cohort) -> Matched:
 
 
 _Kind = tuple[Tier, str, int, bool]
+"""Tier, capability, difficulty bin and `is_known` of a request; a plain tuple, since each stratum looks one up."""
 
 
 def _kind(stratum: Stratum) -> _Kind:
     return stratum.tier, stratum.capability, stratum.bin, stratum.is_known
 
 
-def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], Counts, Collection[str]]:
+def _rows_by_kind(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], Counts, Collection[str]]:
     """
-    As what each kind of requests is compared, and `Matched.alone` and `Matched.renamed`.
+    The row in which each kind of request is compared, then `Matched.alone` and `Matched.renamed`.
 
-    A kind that only one arm serves is compared by its class where as many are of kinds that only the other does: the
-    arms are tagged otherwise. Likewise a class is compared by nothing but its tier, if that was declared.
+    If the kinds that only one arm serves have about as many requests as those that only the other serves, the arms are
+    tagged differently, and these kinds are compared by class alone. Requests of renamed classes are compared by their
+    declared tier alone.
     """
     labelled: list[dict[_Kind, int]] = [{}, {}]
     for of_arm, arm in zip(labelled, cohort.arms, strict=True):
@@ -204,95 +207,99 @@ def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], Counts, Collec
             of_arm[kind] = of_arm.get(kind, 0) + stratum.labelled
     classes: list[Counter[str]] = [Counter(), Counter()]
     for of_class, of_arm in zip(classes, labelled, strict=True):
-        for (_, name, _, _), number in of_arm.items():
-            of_class[name] += number
-    of_one_arm, classes_alone, renamed = _of_one_arm(classes)
-    both = [{kind: n for kind, n in of_arm.items() if kind[1] not in of_one_arm} for of_arm in labelled]
-    _, kinds_alone, tagged_otherwise = _of_one_arm(both)
+        for (_, capability, _, _), number in of_arm.items():
+            of_class[capability] += number
+    of_one_arm, classes_alone, renamed = _in_one_arm(classes)
+    shared = [{kind: n for kind, n in of_arm.items() if kind[1] not in of_one_arm} for of_arm in labelled]
+    _, kinds_alone, retagged = _in_one_arm(shared)
     alone = [s for s in cohort.candidate.strata if s.capability in classes_alone or _kind(s) in kinds_alone]
     rows = {kind: kind for of_arm in labelled for kind in of_arm}
     for kind in rows:
-        tier = kind[0] if cohort.tiers_by is TiersBy.DECLARED else Tier.UNTIERED
-        if kind[1] in renamed:
-            rows[kind] = (tier, _ELSEWHERE, 0, False)
-        elif kind in tagged_otherwise:
-            rows[kind] = (Tier.UNTIERED, kind[1], 0, False)
+        tier, capability, _, _ = kind
+        if capability in renamed:
+            rows[kind] = (tier if cohort.tiers_by is TiersBy.DECLARED else Tier.UNTIERED, _RENAMED_CLASS, 0, False)
+        elif kind in retagged:
+            rows[kind] = (Tier.UNTIERED, capability, 0, False)
     return rows, Counts(sum(s.labelled for s in alone), sum(s.failures for s in alone)), renamed
 
 
 _Key = TypeVar("_Key")
 
 
-def _of_one_arm(labelled: Sequence[Mapping[_Key, int]]) -> tuple[Collection[_Key], Collection[_Key], Collection[_Key]]:
-    """What only one arm serves: all of it, what the candidate alone does, and all where each arm has as much of it."""
+def _in_one_arm(labelled: Sequence[Mapping[_Key, int]]) -> tuple[Collection[_Key], Collection[_Key], Collection[_Key]]:
+    """
+    The keys that hardly occur in one of the arms.
+
+    Args:
+        labelled: Labelled requests of baseline and candidate, by key.
+
+    Returns:
+        All such keys; those of the candidate, unless keys were renamed; all of them if keys were renamed. Renamed
+        means that both arms have such keys, with about equal shares of the requests.
+    """
     totals = [sum(of_arm.values()) for of_arm in labelled]
     only: list[dict[_Key, float]] = []
-    for own, other, total, due in zip(labelled, reversed(labelled), totals, reversed(totals), strict=True):
-        shares = {key: number / max(total, 1) for key, number in own.items()}
-        only.append(
-            {
-                key: share
-                for key, share in shares.items()
-                if share * due >= LEAST_EXPECTED and other.get(key, 0) < _HARDLY_ANY * share * due
-            }
-        )
-    before, after = (sum(each.values()) for each in only)
-    as_much = min(before, after) > 0 and max(before, after) <= _RENAMED * min(before, after)
+    for own, other, total, other_total in zip(labelled, reversed(labelled), totals, reversed(totals), strict=True):
+        expected = {key: number / max(total, 1) * other_total for key, number in own.items()}
+        lacking = (key for key, n in expected.items() if n >= LEAST_EXPECTED and other.get(key, 0) < _HARDLY_ANY * n)
+        only.append({key: own[key] / max(total, 1) for key in lacking})
+    before, after = (sum(shares.values()) for shares in only)
+    is_renamed = min(before, after) > 0 and max(before, after) <= _RENAMED * min(before, after)
     either = {*only[0], *only[1]}
-    return either, () if as_much else only[1], either if as_much else ()
+    return either, () if is_renamed else only[1], either if is_renamed else ()
 
 
 _ByBlock = Sequence[Mapping[int, float]]
 """Labelled requests of both arms, by the hour in which they started."""
 
 
-def _alike_hours(comparison: Comparison, labelled: _ByBlock) -> tuple[Comparison, _Hours]:
-    """Each hour by itself; spans of six where arms with few requests, or in turns, share these but few hours."""
+def _shared_slots(comparison: Comparison, labelled: _ByBlock) -> tuple[Comparison, _Slots]:
+    """The shortest time slots in which the arms share enough labels, and the comparison that they make possible."""
     if not all(sum(of_arm.values()) for of_arm in labelled):
         return comparison, _EACH_HOUR
     if comparison is Comparison.CONCURRENT:
-        shared = {hours: _covered(labelled, hours, _NEVER) for hours in (_EACH_HOUR, _SPANS, _DAYS)}
+        shared = {slots: _covered(labelled, slots, _NEVER) for slots in (_EACH_HOUR, _SPANS, _DAYS)}
         if shared[_EACH_HOUR] < _LEAST_SHARED and shared[_SPANS] >= _LEAST_COVERED:
             return Comparison.CONCURRENT, _SPANS
-        for hours in (_EACH_HOUR, _DAYS):
-            if shared[hours] > 0:
-                return Comparison.CONCURRENT, hours
+        for slots in (_EACH_HOUR, _DAYS):
+            if shared[slots] > 0:
+                return Comparison.CONCURRENT, slots
     periods = (_HOURS_OF_WEEK, _HOURS_OF_DAY)
-    enough = (hours for hours in periods if _covered(labelled, hours, _STANDS_FOR) >= _LEAST_COVERED)
+    enough = (slots for slots in periods if _covered(labelled, slots, _MOST_PER_LABEL) >= _LEAST_COVERED)
     return Comparison.BEFORE_AFTER, next(enough, _ANY)
 
 
-def _covered(labelled: _ByBlock, hours: _Hours, most: float) -> float:
-    """Share of the candidate's labels, at most so many for each of the baseline's in the same hours; ratio 0 to 1."""
-    baseline, candidate = (_by_hour(of_arm.items(), hours) for of_arm in labelled)
-    stood_for = sum(min(number, most * baseline[hour]) for hour, number in candidate.items())
-    return stood_for / max(sum(candidate.values()), 1e-300)
+def _covered(labelled: _ByBlock, slots: _Slots, most: float) -> float:
+    """Share of the candidate's labels that share a slot with the baseline, at most *most* per label of the baseline."""
+    baseline, candidate = (_by_slot(of_arm.items(), slots) for of_arm in labelled)
+    represented = sum(min(number, most * baseline[slot]) for slot, number in candidate.items())
+    return represented / max(sum(candidate.values()), 1e-300)
 
 
-def _by_hour(by_block: Iterable[tuple[int, float]], hours: _Hours) -> Mapping[int, float]:
+def _by_slot(by_block: Iterable[tuple[int, float]], slots: _Slots) -> Mapping[int, float]:
     labelled: dict[int, float] = defaultdict(float)
     for block, number in by_block:
-        labelled[_hour(block, hours)] += number
+        labelled[_slot(block, slots)] += number
     return labelled
 
 
-def _hour(block: int, hours: _Hours) -> int:
-    length, period = hours
+def _slot(block: int, slots: _Slots) -> int:
+    length, period = slots
     return block // length % period
 
 
 def mantel_haenszel(requests: _Array, failures: _Array) -> tuple[float, float] | None:
     """
-    The log odds ratio of failing that all rows share, candidate over baseline, and its variance.
+    The common log odds ratio of failing over all rows, candidate over baseline, and its variance.
 
-    A uniform gain in logits gives the same one to hard and easy requests.
+    A uniform gain in logits changes it by the same amount for hard and for easier requests.
 
     Args:
-        requests: Of baseline and candidate by row, shape (2, rows).
-        failures: The same.
+        requests: Labelled requests of baseline and candidate by row, shape (2, rows).
+        failures: Failures among them, shape (2, rows).
 
     Returns:
-        None where an arm has no failure or no pass in common rows.
+        None if an arm has no failure or no pass in common rows.
 
     Source:
         Mantel and Haenszel (1959); variance of Robins, Breslow and Greenland (1986), Biometrics 42:311.

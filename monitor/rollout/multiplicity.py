@@ -1,4 +1,4 @@
-"""Many questions at once: which of many e-values may be believed together."""
+"""Multiple testing: which of several hypotheses may be rejected together, by their e-values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 Name = TypeVar("Name", bound=Hashable)
 
-_LARGEST_LOG = 500.0  # keeps sums finite; an e-value of e^500 decides everything anyhow
+_LARGEST_LOG = 500.0  # keeps sums finite; an e-value of e^500 rejects at any level
 _ROUNDING = 1.0 - 1e-12  # exp(log(60)) is a little less than 60
 
 
@@ -17,9 +17,9 @@ def closed_e_bh(log_e_values: Mapping[Name, float], *, level: float) -> frozense
     """
     The largest set of hypotheses that may be rejected together, whatever the dependence between them.
 
-    A set R may be rejected when for every subset A of all hypotheses the mean e-value over A is at least
-    |A and R| / (level * |R|). Taking A = the true ones shows that the expected share of false ones in R is at most
-    *level*. The e-BH procedure asks more of every set and never finds more.
+    A set R may be rejected if for every subset A of all hypotheses the mean e-value over A is at least
+    |A and R| / (level * |R|). With A = the true hypotheses, this shows that the expected share of false rejections in R
+    is at most *level*. The e-BH procedure needs larger e-values for every set and never rejects more.
 
     Args:
         log_e_values: Natural logarithm of the e-value against each hypothesis.

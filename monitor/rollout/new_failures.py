@@ -1,4 +1,4 @@
-"""Which kinds of failures a rollout brought, and what became of those that earlier rollouts brought."""
+"""Finds the kinds of failures that a rollout introduced, and whether those of earlier rollouts still occur."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ def new_failures(
     level: float,
 ) -> Mapping[Signature, NewFailure]:
     """
-    Signatures that are shown to be more frequent than in the baseline, and those that *earlier* rollouts brought.
+    Signatures that are more frequent than in the baseline, and those that *earlier* rollouts introduced.
 
-    Each is compared among the requests of its tier and class, so that a change of the traffic mix brings nothing. The
-    evidence of all signatures is believed together (closed e-BH), at any look. It routes people to what is new; the
-    verdict does not rest on it.
+    Each signature is compared within the requests of its tier and class, so that a change of the traffic mix adds none.
+    Closed e-BH corrects for testing several signatures, at any look. The result tells people where to look; the verdict
+    does not use it.
 
     Args:
         cohort: Matured requests of both arms.
         classes: Failures of baseline and candidate by signature.
         effects: Design effect of each arm, at least 1.
-        earlier: What earlier rollouts of the same service and environment brought in the end.
-        level: Largest expected share of signatures that are called new and are not, in (0, 1).
+        earlier: Final load of earlier rollouts of the same service and environment.
+        level: Largest expected share of false signatures among those called new, in (0, 1).
     """
     labelled = Counter[tuple[ArmName, Tier, str]]()
     for name, arm in zip(ArmName, cohort.arms, strict=True):
         for stratum in arm.strata:
             labelled[name, stratum.tier, stratum.capability] += stratum.labelled
     evidence, after = {}, classes[1]
-    for each in after:
+    for new in after:
         arms = [
-            Counts(labelled[name, each.tier, each.capability], failures.get(each, 0)).shrunk(effects.get(name, 1.0))
+            Counts(labelled[name, new.tier, new.capability], failures.get(new, 0)).shrunk(effects.get(name, 1.0))
             for name, failures in zip(ArmName, classes, strict=True)
         ]
         if all(arm.requests for arm in arms):
-            evidence[each] = rise_log_e_value(*arms)
+            evidence[new] = rise_log_e_value(*arms)
     states = dict.fromkeys(closed_e_bh(evidence, level=level), NewFailure.OPEN)
-    known = {each for load in earlier for each, state in load.states.items() if state is not NewFailure.GONE}
-    return states | {each: NewFailure.SEEN_AGAIN if each in after else NewFailure.GONE for each in known}
+    known = {old for load in earlier for old, state in load.states.items() if state is not NewFailure.GONE}
+    return states | {old: NewFailure.SEEN_AGAIN if old in after else NewFailure.GONE for old in known}

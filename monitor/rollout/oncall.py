@@ -1,4 +1,4 @@
-"""What the people on call will see: failures per 1,000 requests before and after, by signature."""
+"""The load on the people on call: failures per 1,000 requests before and after, by signature."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from monitor.rollout.policy import Severity
 _PER = 1_000.0
 
 SIGNATURES_SHOWN = 20
-"""How many signatures a verdict tells: more than anybody routes by, and few enough for every answer."""
+"""Signatures that a verdict holds: more than people use to route incidents, and few enough for every response."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Signature:
-    """What incidents have in common; *failure_class* is empty if it is unknown."""
+    """What groups failures into incidents; *failure_class* is empty if it is unknown."""
 
     tier: Tier
     capability: str
@@ -28,21 +28,21 @@ class Signature:
 
 
 class NewFailure(StrEnum):
-    """What is known of a signature that a rollout brought; in the order of the list."""
+    """State of a signature that a rollout introduced, in the order of the list."""
 
     OPEN = "open"
-    """This rollout brought it: it is shown to be more frequent than in the baseline."""
+    """This rollout introduced it: it is more frequent than in the baseline."""
 
     SEEN_AGAIN = "seen again"
-    """An earlier rollout brought it, and the candidate has it too."""
+    """An earlier rollout introduced it, and the candidate has it too."""
 
     GONE = "gone"
-    """An earlier rollout brought it, and the candidate has no such failure so far."""
+    """An earlier rollout introduced it, and the candidate has no such failure so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignatureLoad:
-    """Failures per 1,000 labelled requests of all kinds, in both arms; *state* is None for what no rollout brought."""
+    """Failures per 1,000 labelled requests of all kinds; *state* is None if no rollout introduced the signature."""
 
     signature: Signature
     baseline: float
@@ -57,10 +57,9 @@ class OnCallLoad:
 
     Attributes:
         total: All tiers together.
-        tiers: One entry per tier, untiered last; they add up to *total*.
-        signatures: What is new, the hard tier first, then the candidate's most frequent signatures; at most so many as
-            were asked for.
-        weighted: As *total*, each failure counted as often as the severity of its class says; None without severities.
+        tiers: One entry per tier, untiered last; they sum to *total*.
+        signatures: New signatures, the hard tier first, then the candidate's most frequent ones; limited in number.
+        weighted: As *total*, each failure weighted by the severity of its class; None without severities.
     """
 
     total: tuple[float, float]
@@ -70,12 +69,12 @@ class OnCallLoad:
 
     @property
     def states(self) -> Mapping[Signature, NewFailure]:
-        """What became of signatures that this rollout or an earlier one brought."""
+        """State of the signatures that this rollout or an earlier one introduced."""
         return {each.signature: each.state for each in self.signatures if each.state is not None}
 
 
 def arm_failures(arm: Arm) -> Mapping[Signature, int]:
-    """Failures of *arm* by tier and capability; the ledger can tell failure classes beside them."""
+    """Failures of *arm* by tier and capability, without failure classes, which only the ledger knows."""
     failures: Counter[Signature] = Counter()
     for stratum in arm.strata:
         failures[Signature(stratum.tier, stratum.capability)] += stratum.failures
@@ -86,16 +85,16 @@ def expected_load(
     failures: tuple[Mapping[Signature, int], Mapping[Signature, int]], requests: tuple[int, int]
 ) -> Sequence[SignatureLoad]:
     """
-    The mix of incidents before and after, the candidate's most frequent first.
+    Failures per 1,000 requests by signature, the candidate's most frequent first.
 
-    Requests without a label are taken to fail as those with one do.
+    This assumes that unlabelled requests fail as often as labelled ones.
 
     Args:
-        failures: By signature, of baseline and candidate.
-        requests: Labelled requests of every tier, likewise; at least one each.
+        failures: Failures by signature, of baseline and candidate.
+        requests: Labelled requests of baseline and candidate, in all tiers; at least one each.
 
     Returns:
-        One entry per signature met in either arm.
+        One entry per signature that occurs in either arm.
     """
     before, after = (
         {name: _PER * failed / n for name, failed in arm.items()} for arm, n in zip(failures, requests, strict=True)
@@ -113,13 +112,13 @@ def on_call_load(
     limit: int = SIGNATURES_SHOWN,
 ) -> OnCallLoad | None:
     """
-    What each arm brings the people on call.
+    The load of both arms on the people on call.
 
     Args:
         cohort: Matured requests of both arms.
-        classes: Failures of baseline and candidate by whole signature.
-        new: Signatures that this rollout or an earlier one brought.
-        severities: What failures cost by class; of two for one class the last counts.
+        classes: Failures of baseline and candidate by signature with failure class.
+        new: Signatures that this rollout or an earlier one introduced.
+        severities: Cost of a failure by class; of two for one class the last counts.
         limit: Most signatures to list.
 
     Returns:
@@ -131,20 +130,20 @@ def on_call_load(
     loads = expected_load((arm_failures(arms[0]), arm_failures(arms[1])), requests)
     weights = {each.capability: each.weight for each in severities}
     states, (before, after) = new or {}, classes
-    told = [
-        replace(each, state=states.get(each.signature))
-        for each in expected_load((before, dict.fromkeys(states, 0) | dict(after)), requests)
+    by_signature = [
+        replace(load, state=states.get(load.signature))
+        for load in expected_load((before, dict.fromkeys(states, 0) | dict(after)), requests)
     ]
     return OnCallLoad(
         total=_total(loads),
         tiers={tier: _total(each for each in loads if each.signature.tier is tier) for tier in (*TIERS, Tier.UNTIERED)},
-        signatures=tuple(sorted(told, key=_place)[:limit]),
+        signatures=tuple(sorted(by_signature, key=_place)[:limit]),
         weighted=_total(loads, weights) if severities else None,
     )
 
 
 def weighed(load: OnCallLoad | None) -> Iterator[str]:
-    """What severities say beside the plain counts, in words."""
+    """A sentence about the load weighted by severity, if there are severities."""
     if load is not None and load.weighted is not None:
         before, after = load.weighted
         yield (
@@ -154,13 +153,13 @@ def weighed(load: OnCallLoad | None) -> Iterator[str]:
 
 
 def _total(loads: Iterable[SignatureLoad], weights: Mapping[str, float] = MappingProxyType({})) -> tuple[float, float]:
-    """Of both arms, each failure counted as often as *weights* say of its capability."""
-    counted = [(weights.get(load.signature.capability, 1.0), load) for load in loads]
-    return sum(w * each.baseline for w, each in counted), sum(w * each.candidate for w, each in counted)
+    """Sums of both arms, each failure weighted by its capability; 1 without a weight."""
+    weighted = [(weights.get(load.signature.capability, 1.0), load) for load in loads]
+    return sum(w * each.baseline for w, each in weighted), sum(w * each.candidate for w, each in weighted)
 
 
 def _place(load: SignatureLoad) -> tuple[int, bool]:
-    """What is new comes first, and of it the hard tier; the rest keeps its order."""
+    """Sort key: new signatures first, the hard tier before the others; the rest keeps its order."""
     if load.state is None:
         return len(NewFailure), False
     return list(NewFailure).index(load.state), load.signature.tier not in HARD_TIER

@@ -1,4 +1,4 @@
-"""Another mix of requests in the candidate: how surely it is seen, and the change of the failure rate without it."""
+"""Another mix of requests in the candidate: the evidence for it, and the change of the failure rate without it."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from monitor.rollout.cohort import ClusterSums, Cohort, Mix, TierGroup
 from monitor.rollout.confidence_sequence import Counts
 from monitor.rollout.verdict import Interval
 
-_LEAST_WITHIN = 0.05  # part of what rows compare, or of an arm's requests
-_LEAST_ALIKE = 0.3  # correlation of two requests of an item, which a few do not tell
-_NO_CHANCE = 0.5  # bounds of the change of rows: at 1.6 standard errors of the difference
-_LEAST_SEEN = 0.003  # difference in points that matters
+_LEAST_SHARED = 0.05  # part of the weight that rows compare, or of an arm's requests, that shared items need
+_LEAST_CORRELATION = 0.3  # of two requests of an item: few items do not measure it
+_NOISE_WIDTH = 0.5  # of the half-width of the rows' bound: about 1.6 standard errors of the difference
+_LEAST_NOISE = 0.003  # difference of changes that does not matter, ratio
 
 
 @dataclass(frozen=True, slots=True)
 class OtherMix:
     """
-    What one group of tiers tells of another mix.
+    Evidence of one group of tiers for another mix of requests.
 
-    A row of alike requests holds harder items, users or prompts in one arm than in the other, so its change is another
-    one than that within those that both arms served.
+    If a row of similar requests holds harder items, users or prompts in one arm than in the other, its change differs
+    from the change within the items, users or prompts that both arms served.
 
     Attributes:
-        seen: How far the two changes are apart, over what chance explains: above 1 they are seen to differ.
-        changes: The change of the failure rate without what the mix adds to it: if all other requests have another mix
-            as well, and if they have not.
-        wider: The standard error of that over the one of the change of rows.
+        strength: Difference of the two changes over what chance explains: above 1 the mix differs.
+        changes: The change of the failure rate without the effect of the mix: if the requests outside shared clusters
+            differ in mix as much as those inside, then if they do not differ.
+        width: Standard error of these changes over that of the change of rows.
     """
 
-    seen: float
+    strength: float
     changes: tuple[float, float]
-    wider: float
+    width: float
 
     def allow_for(self, rows: Interval) -> Interval:
-        """Bounds that hold either way. A rise has to show in the *rows* as well, which compare hours."""
-        lower = min(rows.lower, min(self.changes) - self.wider * (rows.estimate - rows.lower))
-        upper = max(self.changes) + self.wider * (rows.upper - rows.estimate)
+        """Bounds that hold for both of `changes`. A rise has to show in the *rows* too, since they compare hours."""
+        lower = min(rows.lower, min(self.changes) - self.width * (rows.estimate - rows.lower))
+        upper = max(self.changes) + self.width * (rows.upper - rows.estimate)
         return Interval(self.changes[0], lower, upper)
 
 
@@ -47,79 +47,77 @@ def other_mixes(
     cohort: Cohort, pairs: Mapping[TierGroup, tuple[Counts, Counts] | None], bounds: Bounds
 ) -> Mapping[TierGroup, OtherMix]:
     """
-    By group, the way to tell alike requests that shows another mix most clearly; none where too few are alike.
+    By group, the strongest evidence for another mix; a group with too few shared clusters has no entry.
 
     Args:
         cohort: Both arms, with the clusters that both served.
-        pairs: Both arms over the rows of a group; a group without them is left out.
+        pairs: Counts of both arms over the rows of a group; a group without counts has no entry.
         bounds: For the change of rows.
     """
-    found: dict[TierGroup, OtherMix] = {}
+    strongest: dict[TierGroup, OtherMix] = {}
     baseline, candidate = ({sums.group: sums for sums in arm.clusters} for arm in cohort.arms)
     for shared in cohort.shared_clusters:
         pair, arms = pairs.get(shared.group), (baseline[shared.group], candidate[shared.group])
         if pair is None:
             continue
         rows = bounds.change(*pair, shared.group)
-        # What other items make of a rate is known as well as they are alike; of other kinds it is not known.
-        of_items = max(correlation_of(*arms, shared), _LEAST_ALIKE)
-        levels = (_told(mix, 1.0 if level else of_items, arms, pair, rows) for level, mix in enumerate(shared.mixes))
-        if seen := [told for told in levels if told is not None and told.seen > 0]:
-            found[shared.group] = max(seen, key=lambda told: told.seen)
-    return found
+        # Requests of one item are correlated; of one prompt family or tool set, the correlation is unknown, so 1.
+        of_items = max(correlation_of(*arms, shared), _LEAST_CORRELATION)
+        levels = (_other_mix(mix, 1.0 if at else of_items, arms, pair, rows) for at, mix in enumerate(shared.mixes))
+        if differing := [each for each in levels if each is not None and each.strength > 0]:
+            strongest[shared.group] = max(differing, key=lambda other: other.strength)
+    return strongest
 
 
-def _told(
-    mix: Mix, alike: float, arms: Sequence[ClusterSums], pair: Sequence[Counts], rows: Interval
+def _other_mix(
+    mix: Mix, correlation: float, arms: Sequence[ClusterSums], pair: Sequence[Counts], rows: Interval
 ) -> OtherMix | None:
     """
-    What requests tell that are *alike*, 0 to 1.
+    The evidence of one *mix*, whose requests have that *correlation* within a cluster; None if it shares too little.
 
     Source:
-        Test of Hausman (1978), Econometrica 46:1251: of two estimates of the same, the more careful one has the
-        variance of the other and that of their difference.
+        Test of Hausman (1978), Econometrica 46:1251: of two consistent estimates, the variance of the less efficient
+        one is the sum of the other's variance and the variance of their difference.
     """
     weight, before, after = mix.alike
-    of_rows = sum(1.0 / side.requests for side in pair)
-    part = min(weight * of_rows, 1.0)
-    # What is read of a large version is a small part of its shared clusters, which may hold most requests.
+    rows_variance = sum(1.0 / counts.requests for counts in pair)
+    part = min(weight * rows_variance, 1.0)
+    # Of a large version, few requests are read; the shared clusters may still hold most of its traffic.
     share = min(served / arm.requests for served, arm in zip(mix.served[::2], arms, strict=True))
-    if part <= 0 or max(part, share) < _LEAST_WITHIN:
+    if part <= 0 or max(part, share) < _LEAST_SHARED:
         return None
     within = (after - before) / weight
-    # Rows that hold a part of what clusters do, as of a few hours of a week, differ by chance alone.
-    beside = 1.0 - sum(1.0 / arm.requests for arm in arms) / of_rows
-    chance = min(1.0 / part - 1.0, alike / part) + 2.0 * max(beside, 0.0)
-    changes = _without(mix, arms, rows.estimate, within)
-    doubt = max(_NO_CHANCE * (rows.estimate - rows.lower) * chance**0.5, _LEAST_SEEN)
-    return OtherMix(abs(rows.estimate - changes[0]) / doubt, changes, min(1.0 / part, 1.0 + alike / part) ** 0.5)
+    # Rows may hold only a part of the clusters' requests, such as some hours of a week; chance then moves them more.
+    outside = 1.0 - sum(1.0 / arm.requests for arm in arms) / rows_variance
+    chance = min(1.0 / part - 1.0, correlation / part) + 2.0 * max(outside, 0.0)
+    changes = _without_mix(mix, arms, rows.estimate, within)
+    noise = max(_NOISE_WIDTH * (rows.estimate - rows.lower) * chance**0.5, _LEAST_NOISE)
+    width = min(1.0 / part, 1.0 + correlation / part) ** 0.5
+    return OtherMix(abs(rows.estimate - changes[0]) / noise, changes, width)
 
 
-def _without(mix: Mix, arms: Sequence[ClusterSums], rows: float, within: float) -> tuple[float, float]:
+def _without_mix(mix: Mix, arms: Sequence[ClusterSums], rows: float, within: float) -> tuple[float, float]:
     """
-    The change of the failure rate without what another mix explains of it.
+    The change of the failure rate without the effect of another mix (`OtherMix.changes`).
 
     Args:
-        mix: Clusters that both arms served, or other kinds of requests that are alike.
+        mix: What both arms served.
         arms: All clusters of baseline and candidate.
-        rows: The change of rows of alike requests, which may hold other clusters in each arm.
+        rows: The change within rows, which may hold different clusters in each arm.
         within: The change within shared clusters.
-
-    Returns:
-        *rows* without it if requests beside shared clusters have another mix as much as these, and if they have not.
     """
     (n, f, m, g), (baseline, candidate) = mix.served, arms
-    beside, other, weight, change = baseline.requests - n, candidate.requests - m, 0.0, within
-    if min(beside, other) > 0:
-        weight = beside * other / (beside + other)
-        change = (candidate.failures - g) / other - (baseline.failures - f) / beside
-    alike = n * m / (n + m)
-    everything = candidate.failures / candidate.requests - baseline.failures / baseline.requests
-    mixed = _part(g / m - f / n - within, change - within)
-    with_mix, without = ((alike * within + weight * each) / (alike + weight) for each in (change - mixed, change))
-    return rows - _part(everything - with_mix, rows - within), rows - _part(everything - without, rows - within)
+    old, new, weight, outside = baseline.requests - n, candidate.requests - m, 0.0, within
+    if min(old, new) > 0:
+        weight = old * new / (old + new)
+        outside = (candidate.failures - g) / new - (baseline.failures - f) / old
+    shared = n * m / (n + m)
+    raw = candidate.failures / candidate.requests - baseline.failures / baseline.requests
+    mix_effect = _clip(g / m - f / n - within, outside - within)
+    same, other = ((shared * within + weight * each) / (shared + weight) for each in (outside - mix_effect, outside))
+    return rows - _clip(raw - same, rows - within), rows - _clip(raw - other, rows - within)
 
 
-def _part(change: float, of: float) -> float:
-    """*change*, from 0 to *of*."""
-    return min(max(change, min(of, 0.0)), max(of, 0.0))
+def _clip(change: float, limit: float) -> float:
+    """*change*, limited to the range between 0 and *limit*, which may be negative."""
+    return min(max(change, min(limit, 0.0)), max(limit, 0.0))

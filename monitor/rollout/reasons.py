@@ -1,4 +1,4 @@
-"""A verdict in words and numbers, most telling sentence first."""
+"""Writes the reasons of a verdict as sentences, most important first."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _FAIL = {TierGroup.ALL: "fail", TierGroup.EASIER: "fail", TierGroup.HARD: "fails
 _NAMED_CLASSES = 4
 _LEAST_DESIGN_EFFECT = 1.1
 _LEAST_UNTIERED = 0.05  # of the failures
-_LEAST_ADJUSTED = 0.01  # by which a change differs from that of the rates beside it, once hours and mix are the same
+_LEAST_ADJUSTED = 0.01  # difference from the raw change above which a change counts as adjusted for hours and mix
 
 
 def explain(
     verdict: Verdict, findings: Findings, measurement: Measurement, calibration: Calibration | None, policy: Policy
 ) -> Sequence[str]:
-    """Why the state is what it is: the finding first, then the rates behind it, then what limits it."""
+    """The finding first, then the rates behind it, then its limits."""
     is_blocked = bool(findings.obstacles) and verdict.state is VerdictState.WAITING
     return [
         *moved_judge_words(verdict.labels, verdict.judge_moved),
@@ -42,7 +42,7 @@ def _headlines(verdict: Verdict, findings: Findings, measurement: Measurement, p
     match verdict.state:
         case VerdictState.REGRESSION:
             for each in findings.risen:
-                yield f"{capitalised(GROUP_NAMES[each])} {_FAIL[each]} more often: {_told(measurement.changes[each])}."
+                yield f"{capitalised(GROUP_NAMES[each])} {_FAIL[each]} more often: {_change_words(measurement.changes[each])}."
             yield from (_risen_class(name, measurement) for name in findings.risen_capabilities)
             yield from (_broken_floor(check) for check in findings.broken_floors)
         case VerdictState.CLIFF if share is not None:
@@ -64,7 +64,7 @@ def _headlines(verdict: Verdict, findings: Findings, measurement: Measurement, p
 def moved_judge_words(
     arms: Mapping[ArmName, ArmLabels], moved: Sequence[TierGroup], scorer: str = "judge"
 ) -> Iterator[str]:
-    """That the *scorer* of the *arms* errs differently in them, said before the model is blamed."""
+    """A sentence if the *scorer* errs differently in the two *arms*; it comes first, before the model is blamed."""
     for group in moved[:1]:
         before, after = (judge_words(arm.judge.get(group)) for arm in arms.values())
         yield (
@@ -85,14 +85,14 @@ def _drift_words(verdict: Verdict) -> Iterator[str]:
 
 
 def judge_words(errors: JudgeErrors | None) -> str:
-    """How a judge errs."""
+    """The error rates of a judge, as the end of a sentence about it."""
     kinds = () if errors is None else (("fails", errors.false_failure, "good"), ("passes", errors.false_success, "bad"))
-    told = [f"{verb} {percent(error.estimate)} of {what} answers" for verb, error, what in kinds if error is not None]
-    return " and ".join(told) or "errs at an unknown rate"
+    parts = [f"{verb} {percent(error.estimate)} of {what} answers" for verb, error, what in kinds if error is not None]
+    return " and ".join(parts) or "errs at an unknown rate"
 
 
 def audit_words(arms: Mapping[ArmName, ArmLabels], needed: int, scorer: str = "judge") -> Iterator[str]:
-    """How many verdicts of the *scorer* people checked, what that changes, and how many more are *needed*."""
+    """How many verdicts of the *scorer* people audited, what that changes, and how many more audits are *needed*."""
     if not arms or not any("judge" in labels.sources for labels in arms.values()):
         return
     audited = " and ".join(f"{labels.audited} of the {arm}'s" for arm, labels in arms.items())
@@ -107,19 +107,19 @@ def audit_words(arms: Mapping[ArmName, ArmLabels], needed: int, scorer: str = "j
     changed = " and ".join(f"the {arm}'s failure rate moves by {points(arms[arm].correction)}" for arm in arms)
     yield f"People checked {audited} verdicts of the {scorer}. Without its errors, {changed}{more}."
     unchecked = arms[ArmName.BASELINE].unchecked
-    for group in [each for each in unchecked if each is not TierGroup.ALL] or unchecked:
+    for group in [group for group in unchecked if group is not TierGroup.ALL] or unchecked:
         yield (
             f"On {GROUP_NAMES[group]}, people check almost nothing that the {scorer} {' or '.join(unchecked[group])}, "
             "so its word counts there: let them check some of it."
         )
 
 
-def _told(change: Interval | None) -> str:
+def _change_words(change: Interval | None) -> str:
     return "" if change is None else with_bounds(change)
 
 
 def _risen_class(name: str, measurement: Measurement) -> str:
-    return f"The class {name} fails more often: {_told(measurement.capabilities[name].change)}."
+    return f"The class {name} fails more often: {_change_words(measurement.capabilities[name].change)}."
 
 
 def _broken_floor(check: FloorCheck) -> str:
@@ -170,8 +170,8 @@ def _evidence(measurement: Measurement, findings: Findings) -> Iterator[str]:
         parts.append(_movement("hard tier", measurement.hard_tier, measurement.hard_tier.change))
     if (share := measurement.share) is not None:
         parts.append(f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)} of failures are hard")
-    if told := "; ".join(part for part in parts if part):
-        yield f"{capitalised(told)}."
+    if rates := "; ".join(part for part in parts if part):
+        yield f"{capitalised(rates)}."
     if (causes := measurement.decomposition) is not None:
         yield (
             f"Of the raw change of the share, {points(causes.traffic_mix)} are traffic mix, "
@@ -184,12 +184,12 @@ def _movement(name: str, tier: TierComparison, change: Interval | None) -> str:
     if before is None or after is None or change is None:
         return ""
     is_raw = abs(after.estimate - before.estimate - change.estimate) < _LEAST_ADJUSTED
-    told = f"{'change' if is_raw else 'like with like'} {with_bounds(change)}"
-    return f"{name} {percent(before.estimate)} → {percent(after.estimate)} failures, {told}"
+    change_words = f"{'change' if is_raw else 'like with like'} {with_bounds(change)}"
+    return f"{name} {percent(before.estimate)} → {percent(after.estimate)} failures, {change_words}"
 
 
 def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Measurement) -> Iterator[str]:
-    """What the verdict does not know, and what it rests on less firmly."""
+    """What the verdict does not know, and which of its assumptions are weak."""
     yield from audit_words(verdict.labels, verdict.audits_needed)
     if verdict.tiers_by is TiersBy.NONE:
         reasons = () if calibration is None else calibration.trust.reasons
@@ -197,7 +197,7 @@ def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Meas
     if verdict.tiers_by is TiersBy.CLASS:
         yield "Tiers come from whole classes, so they miss hard requests inside an easier class."
     failures = verdict.aggregate.baseline.failures
-    untiered = failures - sum(each.baseline.failures for each in verdict.tiers.values())
+    untiered = failures - sum(compared.baseline.failures for compared in verdict.tiers.values())
     if verdict.tiers_by is not TiersBy.NONE and untiered > _LEAST_UNTIERED * failures:
         why = ", because their classes had too few labels before the rollout" * (verdict.tiers_by is TiersBy.CLASS)
         yield f"{untiered:,} of the baseline's {failures:,} failures have no tier{why}; the tiers leave them out."
@@ -207,7 +207,7 @@ def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Meas
         yield f"The baseline has not served for {hours} hours; candidate requests since then are not judged."
     yield from _outages(measurement)
     if measurement.other_mixes:
-        gets = "gets" if measurement.is_surely_mixed else "may get"
+        gets = "gets" if measurement.is_mix_certain else "may get"
         yield f"The candidate {gets} other requests than the baseline: the arms are compared within what both serve."
     if renamed := measurement.matched.renamed:
         some = ", ".join(sorted(renamed)[:_NAMED_CLASSES])

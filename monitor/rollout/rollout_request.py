@@ -1,4 +1,4 @@
-"""An announced rollout: what a person or a deploy hook says before the stream shows it, checked as the stream is."""
+"""Announced rollouts: checks what a person or a deploy hook announces before traffic shows the new version."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from monitor.trace.labels import clean_label
 from monitor.trace.model import TEACHING_ENVIRONMENTS
 
 MOST_UNDER_WAY = 10
-"""Announced rollouts that one service and environment may have under way; each has metrics of its own."""
+"""Announced rollouts that one service and environment may have under way, since each adds metric series."""
 
 _LONGEST_REASON = 200
-_CONTENT = "v"  # no hexadecimal digit: the id says what the candidate stands for
+_CONTENT = "v"  # starts an id with a hash of `stands_for`; "v" is no hexadecimal digit, so no other id starts with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRequest:
     """
-    What is rolled out where.
+    Which version is rolled out, and where.
 
     Attributes:
         baseline: None for the established version.
-        stands_for: What the candidate's name stands for now, such as a digest or a commit; None where names say enough.
+        stands_for: What the candidate's name stands for now, such as a digest or a commit; None if names are unique.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -49,14 +49,14 @@ def requested_rollout(
     now: float,
 ) -> Rollout:
     """
-    The rollout that *request* is about: the one under way between the same versions, or a new one.
+    The rollout under way between the versions of *request*, or a new one.
 
     Args:
-        request: What was said.
+        request: The announcement.
         activity: Every version of every service and environment.
         rollouts: Every rollout so far, oldest first, ended ones included.
-        policy: Thresholds that tell the established version.
-        now: Unix seconds; a new rollout starts here, or with the candidate's first request where that was earlier.
+        policy: Thresholds that decide which version is established.
+        now: Unix seconds; a new rollout starts here, or with the candidate's first request if that was earlier.
 
     Raises:
         UsageError: a name cannot be a label, or the rollout makes no sense.
@@ -81,11 +81,11 @@ def requested_rollout(
 
 
 def _is_replaced(request: RolloutRequest, rollout: Rollout, policy: Policy, now: float) -> bool:
-    """Whether the name of the candidate of *rollout* stands for something else by now."""
+    """Whether the candidate's name stands for something else than when *rollout* started."""
     content = _content(request)
     if not content or rollout.rollout_id.startswith(content):
         return False
-    # One that the stream found a moment before its hook came is what the hook speaks of.
+    # A rollout that the stream found shortly before the hook called is the one that the hook announces.
     return rollout.rollout_id.startswith(_CONTENT) or now - rollout.started_at > policy.rollback_seconds
 
 
@@ -97,7 +97,7 @@ def _new_rollout(request: RolloutRequest, baseline: str, ours: Sequence[Rollout]
 
 
 def _content(request: RolloutRequest) -> str:
-    """The part of a rollout's id that says what its candidate stands for; empty where that is not known."""
+    """The start of a rollout's id, which identifies what its candidate stands for; empty if that is unknown."""
     if request.stands_for is None:
         return ""
     digest = hashlib.blake2b(request.stands_for.encode("utf-8", "surrogatepass"), digest_size=4)
@@ -106,10 +106,10 @@ def _content(request: RolloutRequest) -> str:
 
 def checked_reason(reason: str) -> str:
     """
-    Why somebody ended a rollout, on one line.
+    The *reason* why somebody ended a rollout, on one line.
 
     Raises:
-        UsageError: nothing was said, or too much.
+        UsageError: the reason is empty or too long.
     """
     words = " ".join(reason.split())
     if not words or len(words) > _LONGEST_REASON or not words.isprintable():
@@ -150,7 +150,7 @@ def _started_at(
     request: RolloutRequest, activity: Sequence[VersionActivity], ours: Sequence[Rollout], now: float
 ) -> float:
     if any(request.candidate in (rollout.baseline, rollout.candidate) for rollout in ours):
-        return now  # it comes back
+        return now  # its earlier requests belong to an earlier attempt
     place = (request.service, request.environment, request.candidate)
-    met = (v.first_started_at for v in activity if (v.service, v.environment, v.model_version) == place)
-    return min([now, *met])
+    starts = (v.first_started_at for v in activity if (v.service, v.environment, v.model_version) == place)
+    return min([now, *starts])

@@ -1,4 +1,4 @@
-"""Which of the four states of a rollout the evidence supports."""
+"""Decides which of the four verdict states the evidence supports."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck
 from monitor.rollout.labelling import ALL_LABELLED, FAILURE
-from monitor.rollout.measurement import MIN_EASIER_FAILURES, MISSED, Measurement, failures_due
+from monitor.rollout.measurement import CLEARLY_FEWER, MIN_EASIER_FAILURES, Measurement, expected_failures
 from monitor.rollout.needed import expected_at, is_beyond_baseline, is_contradicted, is_ruled_out, margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import TierComparison, VerdictState, class_scope
 from monitor.rollout.wording import percent, points_of
 
 _MIN_INDEPENDENT = 0.5
-"""Part of the easier failures that has to be independent: the bounds allow for the rest already."""
+"""Part of `MIN_EASIER_FAILURES` that must be independent; the design effect in the bounds covers the rest."""
 
 
 _FEWEST_INDEPENDENT, _FEWEST_CLUSTERS = 100.0, 20.0
-"""With fewer, an arm says too little for any `ok`, and more requests of the same clusters do not change that."""
+"""Independent requests, and clusters, below which more requests of the same clusters give no `ok`."""
 
 _OTHER_REQUESTS = (
     "The candidate gets other requests than the baseline (items, users, prompt families or tools): the change within "
@@ -34,16 +34,17 @@ _OTHER_TIMES = (
 @dataclass(frozen=True, slots=True)
 class Findings:
     """
-    What the evidence supports, before it is put into words.
+    What the evidence supports, before it becomes a verdict with reasons.
 
     Attributes:
-        obstacles: What more requests will not remove, as sentences. In spite of them a regression is called, and a
-            cliff stays that was shown before.
-        risen: Groups whose failure rate is shown to have risen.
-        risen_capabilities: Classes likewise that the policy watches or that have a large share of the traffic.
-        broken_floors: Floors that the candidate is shown to be below.
-        is_left_behind: The hard tier's share of failures rose by the policy's jump, beyond what a uniform gain gives.
-        is_ruled_out: No margin can still be exceeded, and both arms hold the minimum of labelled requests.
+        obstacles: Sentences about what keeps the verdict at `waiting` and more requests do not remove. They do not
+            stop a regression or a cliff.
+        risen: Groups whose failure rate has risen.
+        risen_capabilities: Classes whose failure rate has risen and that the policy watches or that are large.
+        broken_floors: Floors that the candidate is below.
+        is_left_behind: The hard tier's share of failures rose by the policy's jump or more, and more than a uniform
+            gain explains.
+        is_ruled_out: No margin can be exceeded, and both arms have the minimum of labelled requests.
     """
 
     obstacles: Sequence[str]
@@ -55,12 +56,12 @@ class Findings:
 
     @property
     def scope(self) -> tuple[str, ...]:
-        """What a regression is about."""
+        """What a regression is about, as in `Verdict.scope`."""
         return (*self.risen, *map(class_scope, self.risen_capabilities), *(check.scope for check in self.broken_floors))
 
     @property
     def state(self) -> VerdictState:
-        """The state, worst first."""
+        """The gravest state that the findings support."""
         if self.scope:
             return VerdictState.REGRESSION
         if self.is_left_behind:
@@ -69,11 +70,11 @@ class Findings:
 
 
 def find(measurement: Measurement, floors: Sequence[FloorCheck], policy: Policy) -> Findings:
-    """What *measurement* supports under *policy*."""
+    """Checks *measurement* and *floors* against *policy*."""
     findings = Findings(
         obstacles=(),
         risen=[group for group, change in measurement.changes.items() if change is not None and change.lower > 0],
-        risen_capabilities=[name for name in measurement.regressed_capabilities if _counts(name, measurement, policy)],
+        risen_capabilities=[name for name in measurement.regressed_capabilities if _matters(name, measurement, policy)],
         broken_floors=[check for check in floors if check.is_broken],
         is_left_behind=_is_left_behind(measurement, policy),
         is_ruled_out=is_ruled_out(measurement.changes, measurement, policy),
@@ -82,11 +83,12 @@ def find(measurement: Measurement, floors: Sequence[FloorCheck], policy: Policy)
     return replace(findings, obstacles=tuple(_obstacles(measurement, policy, is_alarm=is_alarm)))
 
 
-def _counts(capability: str, measurement: Measurement, policy: Policy) -> bool:
+def _matters(capability: str, measurement: Measurement, policy: Policy) -> bool:
+    """Whether a rise of this class is a regression: it is large or watched, or the last verdict named it."""
     of_class, everything = measurement.capabilities[capability].candidate, measurement.aggregate.candidate
     is_large = of_class.requests >= policy.capability_min_share * everything.requests
-    has_counted = measurement.earlier is not None and class_scope(capability) in measurement.earlier.scope
-    return is_large or has_counted or capability in policy.watched_capabilities
+    was_named = measurement.earlier is not None and class_scope(capability) in measurement.earlier.scope
+    return is_large or was_named or capability in policy.watched_capabilities
 
 
 def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
@@ -95,11 +97,11 @@ def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
     if measurement.earlier is not None and measurement.earlier.state is VerdictState.CLIFF:
         return True
     before, after = measurement.easier_tiers.baseline, measurement.easier_tiers.candidate
-    due = failures_due((before.requests, after.requests), (before.failures, after.failures))
+    expected = expected_failures((before.requests, after.requests), (before.failures, after.failures))
     has_enough = (
-        min(measurement.least(TierGroup.HARD)) >= policy.min_hard_failures
-        and min(before.failures, max(after.failures, due / MISSED)) >= MIN_EASIER_FAILURES
-        and measurement.least(TierGroup.EASIER)[0] >= _MIN_INDEPENDENT * MIN_EASIER_FAILURES
+        min(measurement.fewest_independent(TierGroup.HARD)) >= policy.min_hard_failures
+        and min(before.failures, max(after.failures, expected / CLEARLY_FEWER)) >= MIN_EASIER_FAILURES
+        and measurement.fewest_independent(TierGroup.EASIER)[0] >= _MIN_INDEPENDENT * MIN_EASIER_FAILURES
     )
     if not has_enough or any(measurement.coverage_gaps.values()) or measurement.labels.one_sided:
         return False
@@ -123,14 +125,14 @@ def _obstacles(measurement: Measurement, policy: Policy, *, is_alarm: bool) -> I
         yield "No request of either version has a label, not even an old one: send outcomes or evaluations."
     elif not is_ruled_out(measurement.changes, measurement, policy):
         yield from _spent_baseline(measurement, policy, is_alarm=is_alarm)
-    for arm, share in zip(ArmName, measurement.untold, strict=True):
+    for arm, share in zip(ArmName, measurement.unlabelled_shares, strict=True):
         if share >= policy.ok_margin and not one_sided and all(measurement.labelled):
             yield (
                 f"{percent(share)} of the {arm}'s requests are in tiers and classes without any label, so the failure "
                 "rate covers only the others: label some of these too."
             )
-    yield from _alike(measurement, policy)
-    yield from _outweighed(measurement, policy)
+    yield from _few_clusters(measurement, policy)
+    yield from _uneven_weights(measurement, policy)
     alone = measurement.matched.alone
     if alone.requests >= policy.ok_margin * max(measurement.labelled[1], 1):
         yield (
@@ -147,15 +149,15 @@ def _spent_baseline(measurement: Measurement, policy: Policy, *, is_alarm: bool)
             "the estimates stay as they are, no number of candidate requests is enough for `ok`."
         )
     elif is_contradicted(measurement, policy):
-        yield _OTHER_TIMES if measurement.beside is not None else _OTHER_REQUESTS
+        yield _OTHER_TIMES if measurement.side_by_side is not None else _OTHER_REQUESTS
 
 
-def _alike(measurement: Measurement, policy: Policy) -> Iterator[str]:
+def _few_clusters(measurement: Measurement, policy: Policy) -> Iterator[str]:
     for arm, labelled, effect, clusters in zip(
-        ArmName, measurement.labelled, measurement.design[TierGroup.ALL], measurement.equal_clusters, strict=True
+        ArmName, measurement.labelled, measurement.design[TierGroup.ALL], measurement.effective_clusters, strict=True
     ):
-        is_little = min(clusters, labelled / effect) < _FEWEST_CLUSTERS and labelled < _FEWEST_INDEPENDENT * effect
-        if is_little and labelled >= policy.min_labelled_requests:
+        has_few = min(clusters, labelled / effect) < _FEWEST_CLUSTERS and labelled < _FEWEST_INDEPENDENT * effect
+        if has_few and labelled >= policy.min_labelled_requests:
             yield (
                 f"The {arm}'s {labelled:,} labelled requests tell no more than {labelled / effect:.0f} independent "
                 "ones would: many share a conversation, user or item. Check these ids, and send a load test or a "
@@ -163,7 +165,7 @@ def _alike(measurement: Measurement, policy: Policy) -> Iterator[str]:
             )
 
 
-def _outweighed(measurement: Measurement, policy: Policy) -> Iterator[str]:
+def _uneven_weights(measurement: Measurement, policy: Policy) -> Iterator[str]:
     for name, arm in zip(ArmName, measurement.labels.cohort.arms, strict=True):
         counts = [count for stratum in arm.strata for count in stratum.by_pattern]
         for what, weight in (("labels", "label_weight"), ("verdicts of people", "audit_weight")):

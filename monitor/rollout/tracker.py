@@ -1,4 +1,4 @@
-"""Finds rollouts in what is known of each model version: which is established, which is new, when a watch is over."""
+"""Finds rollouts in the traffic of model versions: which version is established, which is new, when a watch ends."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
 _DAY = 86_400.0
 _WEEK = 7 * _DAY
-_GROWTH = 1.2
-_CLEARLY_MORE = 2.0
+_GROWTH = 1.2  # ratio of the candidate's share in the last week to the one before, above which it grows
+_CLEARLY_MORE = 2.0  # ratio of the requests of two versions
 
 
 @dataclass(frozen=True, slots=True)
 class VersionActivity:
     """
-    What the ledger knows of one model version of one service and environment.
+    The traffic of one model version of one service and environment.
 
     Attributes:
         first_started_at: Start of its first request, Unix seconds.
         last_started_at: Start of its latest request, Unix seconds.
         requests: Requests counted so far.
-        traffic: The same requests over time, oldest first, hour by hour where it is recent; empty: all of one piece.
-        late_seconds: How much later its requests arrive than those of others that started at the same time; 0 or more.
+        traffic: The same requests over time, oldest first, by hour if recent; empty if spread evenly.
+        late_seconds: How much later its requests arrive than those of other versions with the same start; 0 or more.
     """
 
     service: str
@@ -46,7 +46,11 @@ class VersionActivity:
 
 
 class EndReason(StrEnum):
-    """Why the watch over a rollout ended; `ramp_over` and `superseded` leave a candidate established that took over."""
+    """
+    Why the watch over a rollout ended.
+
+    After `ramp_over` and `superseded`, a candidate that took over the traffic is the established version.
+    """
 
     RAMP_OVER = "ramp_over"
     SUPERSEDED = "superseded"
@@ -55,11 +59,11 @@ class EndReason(StrEnum):
 
 
 _FAILED_ATTEMPT = frozenset({EndReason.ROLLED_BACK.value, EndReason.REPLACED.value})
-"""After these, what serves under the candidate's name is a new attempt."""
+"""After these, later requests under the candidate's name are a new attempt."""
 
 
 class Role(StrEnum):
-    """What a model version is to its service and environment now."""
+    """The role of a model version in its service and environment now."""
 
     BASELINE = "baseline"
     CANDIDATE = "candidate"
@@ -72,11 +76,11 @@ class Rollout:
     A change of the model version behind one service in one environment.
 
     Attributes:
-        rollout_id: Stable name, the same whichever replica finds it.
-        started_at: Start of the first request of this attempt, Unix seconds: evidence begins here.
+        rollout_id: Stable id; every replica computes the same one.
+        started_at: Start of the first request of this attempt, Unix seconds. Evidence begins here.
         ended_at: When the watch ended, Unix seconds, or None.
-        calibration_id: The calibration that both arms are read under.
-        end_reason: An `EndReason`, or the words of the person who ended it; empty while under way.
+        calibration_id: The calibration that tags both arms.
+        end_reason: An `EndReason`, or the text of the person who ended it; empty while under way.
     """
 
     rollout_id: str
@@ -107,19 +111,19 @@ def find_rollouts(
     decided: Mapping[str, float] = MappingProxyType({}),
 ) -> Sequence[Rollout]:
     """
-    What has started and ended since *rollouts* was written, oldest first: each rollout as it was started or ended.
+    The rollouts that started, ended or got an earlier start since *rollouts* was written, oldest first.
 
-    One under way comes once more if an earlier request of its candidate has arrived: it starts there.
+    A rollout under way gets an earlier start if an earlier request of its candidate has arrived since.
 
-    A version serves in deployments: one ends when it is silent while others go on serving, so a night in which the
-    whole service is silent ends nothing, and a name that comes back afterwards stands for something new. The
+    A version serves in deployments. A deployment ends when the version is silent while others go on serving, so a night
+    in which the whole service is silent ends none; a name that comes back afterwards starts a new deployment. The
     established version is the candidate of the last rollout that took over, else the version seen first. A later
     deployment with enough requests starts a rollout against it, however small its share; several may be under way at
-    once. A rollout ends
+    once. A rollout ends as
 
     - `ramp_over`, after the policy's ramp, once its candidate serves alone, or has a verdict and no longer grows;
-    - `superseded`, when its candidate, having taken over most of the traffic, becomes the baseline of the next one;
-    - `rolled_back`, when its candidate's deployment ended. What comes back is a new attempt, from its first request.
+    - `superseded`, when its candidate has taken over most of the traffic and becomes the baseline of the next rollout;
+    - `rolled_back`, when its candidate's deployment ended. If the name comes back, a new attempt starts.
 
     Times of events come from the traffic and not from *now*, so every replica finds the same ones.
 
@@ -128,7 +132,7 @@ def find_rollouts(
         rollouts: Every rollout so far, oldest first, ended ones included.
         policy: Thresholds.
         now: Unix seconds.
-        decided: When each rollout got the verdict that it has (Unix seconds), by id; those that wait are left out.
+        decided: When each rollout got its current verdict (Unix seconds), by id; without rollouts at `waiting`.
     """
     return [changed for watch in _watches(activity, rollouts, policy) for changed in watch.advance(now, decided)]
 
@@ -149,12 +153,12 @@ def version_roles(
 
 class EvidenceWindow(NamedTuple):
     """
-    From when on requests are evidence, Unix seconds.
+    The start of the requests that count as evidence, Unix seconds.
 
     Attributes:
         candidate_since: The start of this attempt.
-        baseline_since: Where the baseline serves no more beside the candidate, its requests since then stand in.
-        is_decided: Whether what both served side by side has decided: then nothing stands in.
+        baseline_since: If the baseline no longer serves beside the candidate, its earlier requests since then count.
+        is_decided: Whether the hours that both served have decided; then no earlier requests count.
     """
 
     candidate_since: float
@@ -164,31 +168,31 @@ class EvidenceWindow(NamedTuple):
 
 def evidence_window(rollout: Rollout, rollouts: Sequence[Rollout], policy: Policy, *, decided: bool) -> EvidenceWindow:
     """
-    What counts as evidence on *rollout*: nothing that its names stood for earlier.
+    The evidence window of *rollout*, which leaves out earlier deployments under the same names.
 
     Args:
-        rollout: What is judged.
+        rollout: The rollout to judge.
         rollouts: Every rollout, oldest first, ended ones included.
-        policy: Says how many days of the baseline stand in after a cutover.
-        decided: Whether what both served side by side has decided.
+        policy: Sets how many days of the baseline count after a cutover.
+        decided: Whether the hours that both served have decided.
     """
     days_before = rollout.started_at - policy.baseline_days * _DAY
     return EvidenceWindow(rollout.started_at, max(days_before, baseline_since(rollout, rollouts)), decided)
 
 
 def probes_window(rollout: Rollout, rollouts: Sequence[Rollout]) -> EvidenceWindow:
-    """As `evidence_window`, of the probe panel, which may have been replayed long before the rollout."""
+    """As `evidence_window`, for the probe panel, which may have been replayed long before the rollout."""
     return EvidenceWindow(candidate_since(rollout, rollouts), baseline_since(rollout, rollouts))
 
 
 def baseline_since(rollout: Rollout, rollouts: Sequence[Rollout]) -> float:
-    """When the name of *rollout*'s baseline began to stand for what it is, Unix seconds; -inf where it always did."""
+    """When the baseline of *rollout* was last rolled out under its name, Unix seconds; -inf if it never was."""
     starts = (r.started_at for r in earlier(rollout, rollouts) if r.candidate == rollout.baseline)
     return max(starts, default=-math.inf)
 
 
 def candidate_since(rollout: Rollout, rollouts: Sequence[Rollout]) -> float:
-    """When the last attempt before *rollout* under its candidate's name was over, Unix seconds; -inf without one."""
+    """End of the last rollout before *rollout* that involved its candidate's name, Unix seconds; -inf without one."""
     ends = (
         rollout.started_at if r.ended_at is None else r.ended_at
         for r in earlier(rollout, rollouts)
@@ -218,7 +222,7 @@ _PIN = re.compile(
 
 def is_floating_alias(model_version: str) -> bool:
     """
-    Whether the provider may change what this name stands for: `-latest`, or no date, revision or release in it.
+    Whether the provider may change the model behind this name: `-latest`, or a name without date, revision or release.
 
     >>> [is_floating_alias(name) for name in ("gpt-4o", "gpt-4o-2024-08-06", "claude-3-5-sonnet-latest", "gpt-4-0613")]
     [True, False, True, False]
@@ -251,9 +255,9 @@ class _Watch:
         for rollout in past:
             if rollout.ended_at is not None and rollout.end_reason in _FAILED_ATTEMPT:
                 ends[rollout.candidate].append(rollout.ended_at)
-        # Probes are asked now and then; their silence says nothing.
+        # Probes run only now and then, so their silence ends no deployment.
         silence = math.inf if self._where[1] == PROBES_ENVIRONMENT else policy.rollback_seconds
-        late = {each.model_version: each.late_seconds for each in members}
+        late = {version.model_version: version.late_seconds for version in members}
         served = ServiceTraffic(traffic, ends, silence, policy.candidate_min_requests, late)
         self._deployments = _established_first(served.deployments(), policy.candidate_min_requests)
 
@@ -280,7 +284,7 @@ class _Watch:
             yield (*self._where, name), role
 
     def _begin_earlier(self) -> None:
-        """Start a rollout where its candidate did: the partition of its first request may have lagged behind."""
+        """Moves starts back to the candidate's first request, whose partition may have lagged behind."""
         for rollout in self._under_way():
             candidate, is_first_attempt = self._candidate(rollout), math.isinf(candidate_since(rollout, self._rollouts))
             if candidate is not None and is_first_attempt and candidate.first_started_at < rollout.started_at:
@@ -300,7 +304,7 @@ class _Watch:
         return any(deployment is self._candidate(r) or deployment is self._baseline(r) for r in self._rollouts)
 
     def _is_retry(self, deployment: Deployment) -> bool:
-        """Whether it comes back after a silence, having been rolled back: the rollout is on once more."""
+        """Whether the version comes back after a rollback and a silence, which starts a new attempt."""
         first, silence = deployment.first_started_at, self._policy.rollback_seconds
         return any(
             rollout.candidate == deployment.model_version
@@ -313,7 +317,7 @@ class _Watch:
     def _start(self, deployment: Deployment) -> None:
         baseline = self._incumbent(deployment).model_version
         name = deployment.model_version
-        if baseline == name:  # it came back before anything else was established
+        if baseline == name:  # a deployment of the established version itself
             return
         earlier = sum(r.candidate == name and r.baseline == baseline for r in self._rollouts)
         service, environment = self._where
@@ -324,7 +328,7 @@ class _Watch:
         self._changed.append(rollout)
 
     def _incumbent(self, new: Deployment) -> Deployment:
-        """The established version; first, a candidate that took over most of its traffic becomes it."""
+        """The baseline for *new*; before that, candidates that took over become established (`superseded`)."""
         at = new.first_started_at
         for rollout in self._under_way():
             if rollout.started_at < at and self._candidate(rollout) is not new and self._has_taken_over(rollout, at):
@@ -332,7 +336,7 @@ class _Watch:
         return self._established(at)
 
     def _established(self, at: float) -> Deployment:
-        """What later versions are compared with at *at*, Unix seconds."""
+        """The established deployment at *at*, Unix seconds."""
         successors = [
             (rollout.ended_at, candidate.between(-math.inf, at), candidate)
             for rollout in self._rollouts
@@ -346,9 +350,9 @@ class _Watch:
         return (self._baseline(self._rollouts[0]) if self._rollouts else None) or self._deployments[0]
 
     def _has_taken_over(self, rollout: Rollout, at: float) -> bool:
-        """Whether the candidate has served clearly more than the baseline: in the last day, else since it began."""
+        """Whether the candidate served clearly more than the baseline, in the last day or else since it started."""
         baseline, candidate = self._baseline(rollout), self._candidate(rollout)
-        if baseline is None or candidate is None:  # forgotten by the ledger: it has not served for long
+        if baseline is None or candidate is None:  # the ledger pruned it, so it has not served for long
             return candidate is not None
         for since in (max(rollout.started_at, at - _DAY), rollout.started_at):
             old, new = baseline.between(since, at), candidate.between(since, at)
@@ -369,17 +373,21 @@ class _Watch:
                 self._end(rollout, over_at, EndReason.RAMP_OVER)
 
     def _settled_at(self, rollout: Rollout, until: float, decided: Mapping[str, float]) -> float:
-        """From when on the calendar may end the watch, Unix seconds; infinite while there is something to wait for."""
+        """
+        When the end of the ramp may end the watch, Unix seconds.
+
+        At the latest, one ramp after the last request of either arm.
+        """
         baseline, candidate = self._baseline(rollout), self._candidate(rollout)
-        serving = [each for each in (baseline, candidate) if each is not None]
-        forgotten_at = max((each.last_started_at for each in serving), default=0.0) + self._policy.ramp_seconds
+        known = [deployment for deployment in (baseline, candidate) if deployment is not None]
+        latest = max((deployment.last_started_at for deployment in known), default=0.0) + self._policy.ramp_seconds
         if baseline is None or not baseline.between(rollout.started_at, math.inf):
             return rollout.started_at
         if baseline.ended_at is not None:  # the candidate serves alone
-            return min(baseline.ended_at, forgotten_at)
+            return min(baseline.ended_at, latest)
         if rollout.rollout_id in decided and not _grows(rollout, baseline, candidate, until):
-            return min(decided[rollout.rollout_id], forgotten_at)
-        return forgotten_at
+            return min(decided[rollout.rollout_id], latest)
+        return latest
 
     def _end(self, rollout: Rollout, ended_at: float, reason: EndReason) -> None:
         self._change(rollout, ended_at=ended_at, end_reason=reason.value)
@@ -393,22 +401,26 @@ class _Watch:
         return [rollout for rollout in self._rollouts if rollout.is_under_way]
 
     def _candidate(self, rollout: Rollout) -> Deployment | None:
-        """The deployment that *rollout* is about; None before its first request."""
+        """The deployment of the candidate; None before its first request."""
         at = rollout.started_at
         return next((each for each in self._deployments_of(rollout.candidate) if not each.is_over(at)), None)
 
     def _baseline(self, rollout: Rollout) -> Deployment | None:
-        """The deployment that *rollout* is compared with: the one serving when it began, else the last before."""
-        ours = self._deployments_of(rollout.baseline)
-        begun = [each for each in ours if each.first_started_at <= rollout.started_at]
-        return begun[-1] if begun else next(iter(ours), None)
+        """The deployment of the baseline: the last that began before *rollout*, else the first."""
+        deployments = self._deployments_of(rollout.baseline)
+        begun = [each for each in deployments if each.first_started_at <= rollout.started_at]
+        return begun[-1] if begun else next(iter(deployments), None)
 
     def _deployments_of(self, name: str) -> list[Deployment]:
         return [each for each in self._deployments if each.model_version == name]
 
 
 def _established_first(deployments: Sequence[Deployment], min_requests: int) -> Sequence[Deployment]:
-    """*deployments*; of those that came at once, one that served twice as much as the first in a day is put first."""
+    """
+    *deployments*, with the established one first.
+
+    That is the first, unless another that began at about the same time served twice as much within a day.
+    """
     first = deployments[0]
     at_once = [d for d in deployments if first.between(-math.inf, d.first_started_at) < min_requests]
     served = [d.between(-math.inf, first.first_started_at + _DAY) for d in at_once]
@@ -417,7 +429,7 @@ def _established_first(deployments: Sequence[Deployment], min_requests: int) -> 
 
 
 def _grows(rollout: Rollout, baseline: Deployment, candidate: Deployment | None, until: float) -> bool:
-    """Whether the candidate's share of the two in the last week is above that before."""
+    """Whether the candidate's share of the requests of both arms grew in the last week."""
     if candidate is None:
         return False
     week = until - _WEEK
@@ -429,5 +441,5 @@ def _grows(rollout: Rollout, baseline: Deployment, candidate: Deployment | None,
 
 
 def rollout_id_of(*parts: str) -> str:
-    """A name of a rollout that these *parts* alone decide."""
+    """The id of a rollout, a hash of *parts*, so that every replica computes the same one."""
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

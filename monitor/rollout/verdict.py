@@ -1,4 +1,4 @@
-"""The verdict on a rollout: what it says, in which words, with which bounds."""
+"""The verdict on a rollout: its state, its reasons, and the estimates and bounds behind them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ class Interval:
 
     def within(self, earlier: Interval | None) -> Interval:
         """
-        What this look and *earlier* ones allow; a bound that the estimate is beyond by now is contradicted, and goes.
+        This interval, narrowed by the bounds of an *earlier* look.
 
-        Bounds that hold at any look hold at all of them, so narrowing costs no error while the truth stays the same.
+        Anytime-valid bounds hold at all looks together, so narrowing adds no error while the true value stays the same.
+        An earlier bound that the estimate is beyond by now is dropped: the true value has changed.
 
         >>> Interval(0.04, -0.01, 0.12).within(Interval(0.05, 0.03, 0.09))
         Interval(estimate=0.04, lower=0.03, upper=0.09)
@@ -43,10 +44,10 @@ class FailureRate:
     Failure rate of one arm, in one tier or overall.
 
     Attributes:
-        requests: Labelled requests, by their tag.
-        failures: Failed ones among them, by their tag.
-        rate: Failures per labelled request, corrected for noisy tags where it is a tier's, with anytime-valid bounds,
-            ratio 0 to 1; None without a labelled request.
+        requests: Labelled requests, counted by tag.
+        failures: Failures among them, counted by tag.
+        rate: Failures per labelled request with anytime-valid bounds, ratio 0 to 1; a tier's rate is corrected for
+            noisy tags. None without a labelled request.
         coverage: Labelled per matured request, ratio 0 to 1; None without a request.
     """
 
@@ -58,7 +59,7 @@ class FailureRate:
 
 @dataclass(frozen=True, slots=True)
 class TierComparison:
-    """Both arms in one tier, and the change of its failure rate (None while it is unknown)."""
+    """Both arms in one tier or group, and the change of the failure rate (None while it is unknown)."""
 
     baseline: FailureRate
     candidate: FailureRate
@@ -87,7 +88,7 @@ class ShareComparison:
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
-    """Parts of the raw change of the hard tier's share of failures; they add up to it exactly."""
+    """Parts of the raw change of the hard tier's share of failures; they sum to it exactly."""
 
     traffic_mix: float
     easier_tiers: float
@@ -95,7 +96,12 @@ class Decomposition:
 
 
 class CountBy(StrEnum):
-    """What rates rest on: the label that stands, whoever looked, or these and what people said of the judge."""
+    """
+    What failure rates are computed from.
+
+    `label`: final labels as counted; `looks`: labels of sampled sources, weighted to represent all requests; `audits`:
+    the same, corrected for the judge's errors.
+    """
 
     LABEL = "label"
     LOOKS = "looks"
@@ -104,7 +110,7 @@ class CountBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JudgeErrors:
-    """How often the judge fails what is good and passes what is bad, with anytime-valid bounds; None where unknown."""
+    """Rates at which the judge fails good answers and passes bad ones, with anytime-valid bounds; None if unknown."""
 
     false_failure: Interval | None = None
     false_success: Interval | None = None
@@ -113,10 +119,10 @@ class JudgeErrors:
 @dataclass(frozen=True, slots=True)
 class JudgeDrift:
     """
-    A judge that errs more often, or less, on the later requests of one arm than on the earlier ones.
+    A change of the judge's error rates between earlier and later requests of one arm.
 
     Attributes:
-        at: Start of the later ones, Unix seconds.
+        at: Where the later requests begin, Unix seconds.
     """
 
     arm: ArmName
@@ -132,15 +138,16 @@ class ArmLabels:
     The labels of one arm.
 
     Attributes:
-        coverage: Requests whose label is known, or that others stand for by their inclusion probability, over all
-            matured ones; None without a request.
-        sources: Requests on which each kind of source spoke.
-        audited: Those with a verdict of people beside the judge's.
-        unfinished: Requests without any verdict, not even an automatic check: timeouts, runs that never ended.
-        count_by: What the rates rest on.
-        correction: What that changed in the failure rate of all requests, ratio -1 to 1.
-        judge: Its errors by tier group; empty without audits.
-        unchecked: What people leave out by tier group, so that the judge's word is taken: what it `failed`, `passed`.
+        coverage: Requests that are labelled, or represented by labelled ones through the sampling probability, over
+            all matured requests; None without a request.
+        sources: Requests with a verdict, by kind of source.
+        audited: Requests with a verdict of the judge and one of a person.
+        unfinished: Requests without any verdict, not even of an automatic check, such as timeouts.
+        count_by: What the rates are computed from.
+        correction: Change of the failure rate of all requests by the correction, ratio -1 to 1.
+        judge: The judge's error rates by tier group; empty without audits.
+        unchecked: Kinds of the judge's verdicts (`failed`, `passed`) that people do not audit, by tier group; these
+            count as correct.
     """
 
     coverage: float | None = None
@@ -155,14 +162,14 @@ class ArmLabels:
 
 LEFT_BEHIND, EXCESS = "left_behind", "excess"
 """
-Names in `Verdict.bounds`: how much more the hard tier's log-odds of failing rose than the easier tiers', and its share
-of failures beyond what a uniform gain gives.
+Names in `Verdict.bounds`: the hard tier's log odds ratio of failing minus the easier tiers', and the change of the hard
+tier's share of failures beyond a uniform gain.
 """
 
 
 def same_mix(group: str) -> str:
     """
-    Name in `Verdict.bounds` of the change of *group* without what another mix of requests explains.
+    Name in `Verdict.bounds` of the change of *group* without the effect of another mix of requests.
 
     >>> same_mix("all")
     'same_mix:all'
@@ -172,7 +179,7 @@ def same_mix(group: str) -> str:
 
 def class_scope(capability: str) -> str:
     """
-    How a verdict names a class.
+    Name of a capability class in `Verdict.scope` and `Verdict.bounds`.
 
     >>> class_scope("search")
     'capability:search'
@@ -181,7 +188,7 @@ def class_scope(capability: str) -> str:
 
 
 class VerdictState(StrEnum):
-    """What we say of a rollout (docs/verdicts.md has the definitions)."""
+    """The states of a verdict (docs/verdicts.md has the definitions)."""
 
     OK = "ok"
     CLIFF = "cliff"
@@ -192,40 +199,41 @@ class VerdictState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """
-    What is said of a rollout, and everything that it rests on.
+    The state of a rollout with its reasons and all estimates behind them.
 
     Attributes:
-        reasons: Sentences with numbers, most telling first.
-        requests_needed: Labelled candidate requests still needed for the next state; 0 where none are.
+        reasons: Sentences with numbers, most important first.
+        requests_needed: Labelled candidate requests still needed for the next state; 0 if none are needed.
         requests_to_verdict: Labelled candidate requests when this state was first reached; 0 while waiting.
         share: None while it is unknown.
         decomposition: None while it is unknown.
         tiers: One entry per tier of `TIERS`.
-        calibration_id: The calibration that both arms were read under; empty where there was none.
-        hard_tier: Hard and frontier together, at the baseline's mix of the two; what regressions and floors are
-            judged by.
-        easier_tiers: Easy and medium together, likewise.
+        calibration_id: The calibration that tagged both arms; empty without one.
+        hard_tier: Hard and frontier together, at the baseline's mix of the two. Regressions and floors of the hard tier
+            use this rate.
+        easier_tiers: Easy and medium together, at the baseline's mix of the two.
         capabilities: All requests of each capability class.
         hard_capabilities: The hard tier of each capability class, counted by tag.
-        regressed_capabilities: Capability classes shown to fail more often, several looked at together allowed for.
-        on_call: What each arm brings the people on call, or None while it is unknown.
+        regressed_capabilities: Capability classes shown to fail more often, corrected for testing several.
+        on_call: Load on the people on call by arm; None while it is unknown.
         scope: What a regression is about: `all`, `hard`, `easier`, `capability:NAME`, `floor:...`; else empty.
-        tiers_by: What gave the tiers.
-        class_tiers: By the time until which the baseline taught them (Unix seconds), the tiers of classes as they were
-            first used: labels that come later do not change them. Rows of capability, hash of the tools, and tier.
+        tiers_by: The source of tiers.
+        class_tiers: Tiers of classes, frozen when first used so that later labels do not change them; rows of
+            capability, hash of the tools and tier. The key is the time up to which the baseline's labels set them, Unix
+            seconds.
         could_still_be: Largest change of the failure rate that is not ruled out, by scope; ratios -1 to 1.
-        obstacles: Sentences: what more requests will not remove.
-        design_effect: Requests that say as much as one independent request, by arm; at least 1.
-        unresolved: Requests of the service whose version could not be told.
-        bounds: What decides, as all looks so far allow: the change of each scope, the pass rate of a floor (ratios),
-            `left_behind` in logits, where tiers are learnt the `excess` share, and where the candidate gets other
-            requests the change of each group without these (`same_mix:all`), as the two ways to tell it bound it.
-        labels: What the labels of each arm are worth.
-        coverage_gap: By how much the arms differ in the share of their requests that is labelled, by group; ratio.
-        one_sided: `failure` or `success` where the labels never say anything else; else empty.
-        judge_moved: Groups of requests in which the judge errs more often in one arm than in the other.
-        judge_drift: How the judge changed within an arm; None where it is not shown to have.
-        audits_needed: More verdicts of people beside the judge's that each arm needs; 0 where they suffice.
+        obstacles: Sentences about what keeps the verdict at `waiting` and more requests do not remove.
+        design_effect: Requests that carry the information of one independent request, by arm; at least 1.
+        unresolved: Requests of the service whose model version is unknown.
+        bounds: The intervals that decide, narrowed over all looks: the change of each scope and the pass rate of each
+            floor (ratios), `left_behind` in logits, the `excess` share with learnt tiers, and with another mix of
+            requests the change of each group without its effect (`same_mix:all`).
+        labels: The labels of each arm.
+        coverage_gap: Difference of the arms' label coverage where it is more than chance, by group; ratio.
+        one_sided: `failure` or `success` if the labels never say anything else; else empty.
+        judge_moved: Groups in which the judge's error rates differ between the arms.
+        judge_drift: A change of the judge's error rates within an arm; None unless one is shown.
+        audits_needed: Further audits that each arm needs; 0 if it has enough.
     """
 
     state: VerdictState

@@ -1,4 +1,4 @@
-"""Numbers and names as people read them, the same wherever they are shown; never a NaN."""
+"""Formats numbers and names for people, in the same way everywhere; never as NaN."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TINY, _SMALL = 0.00001, 0.01
 
 def percent(ratio: float) -> str:
     """
-    *ratio*, 0 to 1; one near 0 or 1 with as many digits as tell it from that.
+    *ratio*, 0 to 1, as a percentage; near 0 and 1 with enough digits to differ from them.
 
     >>> percent(0.125), percent(0.0013), percent(0.9998)
     ('12.5 %', '0.13 %', '99.980 %')
@@ -27,7 +27,7 @@ def percent(ratio: float) -> str:
 
 def points(ratio: float, *, beside: float | None = None) -> str:
     """
-    A difference of ratios, with as many digits as tell it from the one *beside* it.
+    A difference of ratios in percentage points, with enough digits to differ from the one *beside* it.
 
     >>> points(0.1875), points(0.02998, beside=0.03)
     ('+18.8 points', '+2.998 points')
@@ -77,7 +77,7 @@ def signed(ratio: float, digits: int = 1) -> str:
 
 def count(cases: float) -> str:
     """
-    Cases; a decimal where repeats leave a part.
+    A number of cases, with a decimal if repeats make it a fraction.
 
     >>> count(1200.0), count(3.25)
     ('1,200', '3.2')
@@ -87,7 +87,7 @@ def count(cases: float) -> str:
 
 def counted(number: int, noun: str) -> str:
     """
-    So many of something.
+    A number with its noun.
 
     >>> counted(1, "case"), counted(1200, "case")
     ('1 case', '1,200 cases')
@@ -97,7 +97,7 @@ def counted(number: int, noun: str) -> str:
 
 def points_of(ratio: float) -> str:
     """
-    A size in points, without a sign.
+    A size in percentage points, without a sign.
 
     >>> points_of(0.01), points_of(0.1254)
     ('1 point', '12.5 points')
@@ -108,7 +108,7 @@ def points_of(ratio: float) -> str:
 
 def some_of(things: Sequence[object], shown: int = 3) -> str:
     """
-    The first of *things*, and how many more there are.
+    The first few of *things*, and how many more there are.
 
     >>> some_of(["a", "b", "c", "d"])
     'a, b, c and 1 more'
@@ -119,7 +119,7 @@ def some_of(things: Sequence[object], shown: int = 3) -> str:
 
 
 def capitalised(words: str) -> str:
-    """*words* as a sentence begins; unlike `str.capitalize`, the rest stays as it is."""
+    """*words* with a capital first letter; unlike `str.capitalize`, the rest stays as it is."""
     return words[:1].upper() + words[1:]
 
 
@@ -135,7 +135,7 @@ def probability(p_value: float) -> str:
 
 def markdown(text: str) -> str:
     r"""
-    *text* as it is, in one line of Markdown: nothing in it is formatting, a link or a mention.
+    *text* escaped for one line of Markdown, so that nothing in it is formatting, a link or a mention.
 
     >>> markdown("a|b\n<i>")
     'a\\|b &lt;i&gt;'
@@ -145,7 +145,7 @@ def markdown(text: str) -> str:
 
 def one_line(text: str, limit: int | None) -> str:
     r"""
-    *text* without line ends and letters that do something else than being read, at most *limit* of them.
+    *text* without line ends and control characters, cut to at most *limit* characters (None: no limit).
 
     >>> one_line("a\nb \x1b[31mc", 6)
     'a b […'
@@ -156,7 +156,7 @@ def one_line(text: str, limit: int | None) -> str:
 
 def duration(seconds: float) -> str:
     """
-    *seconds* in the largest unit of which there are two, or one of those below a day.
+    *seconds* in the largest unit that fits: days from two of them, hours and minutes from one.
 
     >>> duration(93_600), duration(259_200), duration(90)
     ('26 h', '3 d', '1.5 min')
@@ -169,7 +169,7 @@ def duration(seconds: float) -> str:
 
 def delay_words(delay: LabelDelay) -> str:
     """
-    When labels have come.
+    When most labels of one source and outcome have arrived.
 
     >>> delay_words(LabelDelay("judge", False, 93_600.0, 400))
     '95 % of failures are labelled after 26 h (judge)'

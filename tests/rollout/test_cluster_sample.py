@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from monitor.rollout.cluster_sample import Alike, Clusters, Sample
+from monitor.rollout.cluster_sample import ClusterRow, Clusters, Sample
 from monitor.rollout.cohort import ClusterSums, Mix, TierGroup
 
 ALL = TierGroup.ALL
 
 
-def of(sample: Sample, *kinds: Alike, alone: tuple[int, int] = (0, 0)) -> Clusters:
+def of(sample: Sample, *kinds: ClusterRow, alone: tuple[int, int] = (0, 0)) -> Clusters:
     return Clusters(sample, {ALL: alone}, {ALL: kinds})
 
 
-def kind(sample: Sample, cluster: int, labelled: int, failures: int, family: str | None = None) -> Alike:
+def kind(sample: Sample, cluster: int, labelled: int, failures: int, family: str | None = None) -> ClusterRow:
     return (cluster if cluster >= 0 else None, family, None), sample.weight(cluster), labelled, failures
 
 

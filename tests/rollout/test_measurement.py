@@ -81,7 +81,7 @@ def test_probes_narrow_the_rates_and_leave_traffic_alone() -> None:
 
     assert alone.aggregate == beside.aggregate
     assert beside.changes[TierGroup.ALL] == alone.changes[TierGroup.ALL]
-    assert 74 < beside.least(TierGroup.HARD)[0]
+    assert 74 < beside.fewest_independent(TierGroup.HARD)[0]
     assert alone.hard_tier.change is not None
     assert beside.hard_tier.change is not None
     assert beside.hard_tier.change.lower > alone.hard_tier.change.lower

@@ -39,8 +39,8 @@ class Measured:
     tiers_by: TiersBy = TiersBy.LEARNT
     has_hard_requests: bool = True
     other_mixes: dict[TierGroup, Any] = field(default_factory=dict)
-    beside: Any = None
-    untold: tuple[float, float] = (0.0, 0.0)
+    side_by_side: Any = None
+    unlabelled_shares: tuple[float, float] = (0.0, 0.0)
     coverage_gaps: dict[TierGroup, float] = field(
         default_factory=lambda: dict.fromkeys((TierGroup.ALL, TierGroup.EASIER, TierGroup.HARD), 0.0)
     )
@@ -60,17 +60,17 @@ class Measured:
     shift: Any = field(default_factory=lambda: SimpleNamespace(change=POLICY.share_jump))
     standardised_change: float | None = 0.0
     matched: Any = field(default_factory=lambda: SimpleNamespace(alone=Counts(0, 0), hours_alone=0))
-    equal_clusters: tuple[float, float] = (math.inf, math.inf)
+    effective_clusters: tuple[float, float] = (math.inf, math.inf)
     comparison: Comparison = Comparison.CONCURRENT
     latest: dict[TierGroup, Interval | None] = field(default_factory=lambda: dict.fromkeys(TierGroup, STEADY))
     design: dict[TierGroup, tuple[float, float]] = field(default_factory=lambda: {TierGroup.ALL: (1.0, 1.0)})
     labels: Any = field(default_factory=lambda: Labelling(Cohort(Arm("old", ()), Arm("new", ()), "")))
 
-    def grown(self, factors: tuple[float, float]) -> dict[TierGroup, Interval | None]:
+    def changes_at(self, factors: tuple[float, float]) -> dict[TierGroup, Interval | None]:
         """Only with more of the baseline's would `wide` bounds be narrow."""
         return dict.fromkeys(TierGroup, STEADY) if factors[0] > 1.0 else self.latest
 
-    def least(self, group: TierGroup) -> tuple[float, float]:
+    def fewest_independent(self, group: TierGroup) -> tuple[float, float]:
         return self.independent[group]
 
 
@@ -258,7 +258,7 @@ def test_a_group_that_the_arms_do_not_share_is_an_obstacle_and_not_a_number_of_r
 def test_an_arm_of_one_cluster_is_an_obstacle_that_names_it() -> None:
     """One conversation id for all requests of a version says nothing, however many come."""
     effects = {TierGroup.ALL: (3.0, 200.0)}
-    (obstacle,) = found(design=effects, equal_clusters=(60.0, 1.0)).obstacles
+    (obstacle,) = found(design=effects, effective_clusters=(60.0, 1.0)).obstacles
 
     assert obstacle.startswith("The candidate's 200 labelled requests tell no more than 1 independent ones would")
 
@@ -266,7 +266,7 @@ def test_an_arm_of_one_cluster_is_an_obstacle_that_names_it() -> None:
 def test_one_item_among_many_is_an_obstacle_where_it_alone_makes_an_arm_say_little() -> None:
     """An item of 15 % of the requests that nearly always fails: its share stays as it is, however many come."""
     (obstacle,) = found(
-        design={TierGroup.ALL: (3.0, 200.0)}, labelled=(3_000, 3_000), equal_clusters=(400.0, 44.0)
+        design={TierGroup.ALL: (3.0, 200.0)}, labelled=(3_000, 3_000), effective_clusters=(400.0, 44.0)
     ).obstacles
 
     assert obstacle.startswith("The candidate's 3,000 labelled requests tell no more than 15 independent ones would")
@@ -314,12 +314,12 @@ def test_many_clusters_are_no_obstacle_while_they_are_few_requests() -> None:
     """Conversations of ten on the first day: more conversations come."""
     effects = {TierGroup.ALL: (1.0, 4.0)}
 
-    assert not found(design=effects, equal_clusters=(60.0, 20.0)).obstacles
+    assert not found(design=effects, effective_clusters=(60.0, 20.0)).obstacles
 
 
 def test_few_clusters_are_an_obstacle_where_they_say_little_and_more_requests_should_have_told() -> None:
     """Few users whose requests are hardly alike say enough; before the minimum of labels, more may come yet."""
-    labelled, few = POLICY.min_labelled_requests, {"equal_clusters": (math.inf, 19.9)}
+    labelled, few = POLICY.min_labelled_requests, {"effective_clusters": (math.inf, 19.9)}
 
     assert not found(design={TierGroup.ALL: (1.0, labelled / 100)}, **few).obstacles
     assert found(design={TierGroup.ALL: (1.0, labelled / 99)}, **few).obstacles
