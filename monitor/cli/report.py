@@ -134,15 +134,15 @@ def _learnt(
         raise UsageError("--reference and --ledger both give tiers; name one of them.")
     if others:
         calibration, models = tiering.learn_reference(others, {run.model for run in runs}, config.difficulty)
-        told_by = f"the results of {counted(len(models), 'other model')}"
-        return tiering.tiers_by_calibration(runs, calibration, tiering.TierSource.REFERENCE, told_by)
+        name = f"the results of {counted(len(models), 'other model')}"
+        return tiering.tiers_by_calibration(runs, calibration, tiering.TierSource.REFERENCE, name)
     if ledger is not None:
         with existing_ledger(config, ledger) as opened:
             in_force = reviewer_of(config, opened).calibration_in_force()
         if in_force is None:
             raise UsageError(f"No calibration is in force at {ledger}; make one with cliffwatch calibrate.")
-        told_by = f"calibration {in_force.calibration_id[:12]}"
-        return tiering.tiers_by_calibration(runs, in_force, tiering.TierSource.CALIBRATION, told_by)
+        name = f"calibration {in_force.calibration_id[:12]}"
+        return tiering.tiers_by_calibration(runs, in_force, tiering.TierSource.CALIBRATION, name)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Whether the suite can see a cliff at all, and what it would take."""
+"""Checks whether a suite can detect a cliff, and which cases it would need."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from monitor.rollout.wording import counted, some_of
 
 _TAIL_DEVIATIONS = 9.0
 _MOST_CASES = 1_000_000
-_DROPS = 10_000  # looked at, a hundredth of a point apart
+_DROPS = 10_000  # drops that are tried, a hundredth of a point apart
 
 
 MIN_HARD_SHARE = 0.30
-"""Share of hard or adversarial cases from which a suite can tell a cliff from noise."""
+"""Share of hard or adversarial cases that a suite needs to detect a cliff."""
 
 SATURATED_PASS_RATE = 0.97
 _POWER = 0.80
@@ -29,8 +29,8 @@ _DROP_WORTH_SEEING = 0.05
 _LARGE_DROP = 0.20
 
 
-class Blindness(StrEnum):
-    """What keeps a suite from seeing a cliff."""
+class GapKind(StrEnum):
+    """What keeps a suite from detecting a cliff."""
 
     TIERS_UNKNOWN = "tiers_unknown"
     UNTIERED_CASES = "untiered_cases"
@@ -46,30 +46,30 @@ class Blindness(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class BlindSpot:
+class CoverageGap:
     """
-    One thing that the suite cannot see.
+    One kind of change that the suite cannot detect.
 
     Attributes:
-        sentence: What it is, and by how much.
-        cases_to_add: Cases that would mend it, or None where cases do not.
+        sentence: The gap, with numbers.
+        cases_to_add: Cases that would close it, or None if cases do not.
     """
 
-    kind: Blindness
+    kind: GapKind
     sentence: str
     cases_to_add: int | None = None
     tier: Tier | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class DetectionLimit:
     """
-    What a tier's cases can show.
+    The drop that a tier's cases can detect.
 
     Attributes:
-        smallest_visible_drop: Drop of the pass rate that is seen four times in five, ratio 0 to 1; None where not even
-            a drop to nothing is.
-        cases_to_see_5_points: Cases that would show a drop of 5 points as often; None where a million do not.
+        smallest_visible_drop: Drop of the pass rate that is detected with a power of 80 %, ratio 0 to 1; None if not
+            even a drop to 0 is.
+        cases_to_see_5_points: Cases that detect a drop of 5 points with that power; None if a million do not.
     """
 
     cases: int
@@ -79,104 +79,111 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What the suite can and cannot see."""
+    """What the suite can and cannot detect."""
 
-    blind_spots: Sequence[BlindSpot]
-    sight: Mapping[Tier, Sight]
+    blind_spots: Sequence[CoverageGap]
+    sight: Mapping[Tier, DetectionLimit]
 
 
 def audit(pairing: Pairing, comparison: Comparison, *, min_hard_failures: int) -> Audit:
-    """Blind spots of the suite that *comparison* stands on, gravest first; a share needs *min_hard_failures* a run."""
+    """
+    Coverage gaps of the suite, gravest first.
+
+    Args:
+        pairing: Both runs.
+        comparison: Estimates over the pairs.
+        min_hard_failures: Failures of hard cases that each run needs for a share of failures.
+    """
     tiers: dict[Tier, Stratum] = {t: stratum for t, stratum in comparison.tiers.items() if t is not Tier.UNTIERED}
     level = 1.0 - simultaneous(comparison.confidence, len(tiers))
-    sight: dict[Tier, Sight] = {tier: _sight(stratum, level) for tier, stratum in tiers.items()}
-    return Audit([*_of_tiers(comparison, min_hard_failures), *_of_sight(tiers, sight), *_of_runs(pairing)], sight)
+    limits: dict[Tier, DetectionLimit] = {tier: _limit(stratum, level) for tier, stratum in tiers.items()}
+    return Audit([*_of_tiers(comparison, min_hard_failures), *_of_limits(tiers, limits), *_of_runs(pairing)], limits)
 
 
-def _of_tiers(comparison: Comparison, min_hard_failures: int) -> Iterator[BlindSpot]:
+def _of_tiers(comparison: Comparison, min_hard_failures: int) -> Iterator[CoverageGap]:
     tiers, all_cases = comparison.tiers, 0 if comparison.aggregate is None else comparison.aggregate.cases
     untiered = tiers[Tier.UNTIERED].cases if Tier.UNTIERED in tiers else 0
     cases = all_cases - untiered
     if not cases:
-        told = f"No tier is known for any of {counted(all_cases, 'case')}: this report does not see a hard tier that "
-        told += "is left behind."
-        yield BlindSpot(Blindness.TIERS_UNKNOWN, told)
+        text = f"No tier is known for any of {counted(all_cases, 'case')}: this report does not see a hard tier that "
+        text += "is left behind."
+        yield CoverageGap(GapKind.TIERS_UNKNOWN, text)
         return
     yield from _of_hard_tier(comparison.hard_tier, cases, min_hard_failures)
     if Tier.FRONTIER not in tiers:
-        told = "No case is a frontier probe (failed by every model today): add a few, to see what an upgrade unlocks."
-        yield BlindSpot(Blindness.NO_FRONTIER_CASES, told)
+        text = "No case is a frontier probe (failed by every model today): add a few, to see what an upgrade unlocks."
+        yield CoverageGap(GapKind.NO_FRONTIER_CASES, text)
     if untiered:
-        told = f"Without a tier, so in the aggregate only: {untiered:,} of {counted(all_cases, 'case')}."
-        yield BlindSpot(Blindness.UNTIERED_CASES, told)
+        text = f"Without a tier, so in the aggregate only: {untiered:,} of {counted(all_cases, 'case')}."
+        yield CoverageGap(GapKind.UNTIERED_CASES, text)
 
 
-def _of_hard_tier(hard: Stratum | None, cases: int, min_failures: int) -> Iterator[BlindSpot]:
+def _of_hard_tier(hard: Stratum | None, cases: int, min_failures: int) -> Iterator[CoverageGap]:
     hard_cases = 0 if hard is None else hard.cases
     missing = max(0, math.ceil(round((MIN_HARD_SHARE * cases - hard_cases) / (1.0 - MIN_HARD_SHARE), 9)))
     if hard is None:
-        told = f"Not one of {counted(cases, 'case')} is hard: this suite cannot see a cliff. Add "
-        told += f"{counted(missing, 'hard or adversarial case')} for {MIN_HARD_SHARE:.0%}."
-        yield BlindSpot(Blindness.NO_HARD_CASES, told, missing)
+        text = f"Not one of {counted(cases, 'case')} is hard: this suite cannot see a cliff. Add "
+        text += f"{counted(missing, 'hard or adversarial case')} for {MIN_HARD_SHARE:.0%}."
+        yield CoverageGap(GapKind.NO_HARD_CASES, text, missing)
         return
     if missing:
-        told = f"Hard or adversarial: {hard.cases:,} of {counted(cases, 'case')} ({hard.cases / cases:.0%}), fewer "
-        told += f"than {MIN_HARD_SHARE:.0%}, so the average hides them. Add {counted(missing, 'hard case')}."
-        yield BlindSpot(Blindness.FEW_HARD_CASES, told, missing)
+        text = f"Hard or adversarial: {hard.cases:,} of {counted(cases, 'case')} ({hard.cases / cases:.0%}), fewer "
+        text += f"than {MIN_HARD_SHARE:.0%}, so the average hides them. Add {counted(missing, 'hard case')}."
+        yield CoverageGap(GapKind.FEW_HARD_CASES, text, missing)
     fewest, name = min((hard.failures_before, "baseline"), (hard.failures_after, "candidate"))
     if fewest < min_failures:
         more = math.ceil((min_failures - fewest) * hard.cases / fewest) if fewest > 0 else None
-        told = f"Too few hard cases fail to read a share of failures: {fewest:g} in the {name}, {min_failures} "
-        told += "needed. " + ("Add harder cases." if more is None else f"Add {counted(more, 'hard case')}.")
-        yield BlindSpot(Blindness.FEW_HARD_FAILURES, told, more)
+        text = f"Too few hard cases fail to read a share of failures: {fewest:g} in the {name}, {min_failures} "
+        text += "needed. " + ("Add harder cases." if more is None else f"Add {counted(more, 'hard case')}.")
+        yield CoverageGap(GapKind.FEW_HARD_FAILURES, text, more)
 
 
-def _sight(stratum: Stratum, level: float) -> Sight:
+def _limit(stratum: Stratum, level: float) -> DetectionLimit:
     churn = 2.0 * min(stratum.newly_failing, stratum.newly_passing) / stratum.cases
-    return Sight(
+    return DetectionLimit(
         stratum.cases,
         smallest_visible_drop(cases=stratum.cases, churn=churn, level=level, power=_POWER),
         cases_to_see(_DROP_WORTH_SEEING, churn=churn, level=level, power=_POWER),
     )
 
 
-def _of_sight(tiers: Mapping[Tier, Stratum], sight: Mapping[Tier, Sight]) -> Iterator[BlindSpot]:
+def _of_limits(tiers: Mapping[Tier, Stratum], limits: Mapping[Tier, DetectionLimit]) -> Iterator[CoverageGap]:
     for tier in (each for each in TIERS if each in tiers):
-        stratum, seen = tiers[tier], sight[tier]
-        drop = seen.smallest_visible_drop
+        stratum, limit = tiers[tier], limits[tier]
+        drop = limit.smallest_visible_drop
         is_saturated = min(stratum.before.estimate, stratum.after.estimate) >= SATURATED_PASS_RATE
         if not is_saturated and drop is not None and drop <= _LARGE_DROP:
             continue
-        missing = None if seen.cases_to_see_5_points is None else max(0, seen.cases_to_see_5_points - seen.cases)
+        missing = None if limit.cases_to_see_5_points is None else max(0, limit.cases_to_see_5_points - limit.cases)
         add = f" Add {counted(missing, 'case')} to see one of {100 * _DROP_WORTH_SEEING:g} points." if missing else ""
         hidden = "any drop" if drop is None else f"a drop of up to {100 * drop:.1f} points"
-        hidden, cases = f"{hidden} may", counted(seen.cases, "case")
-        kind, told = Blindness.LARGE_HIDDEN_DROP, f"has only {cases}:"
+        hidden, cases = f"{hidden} may", counted(limit.cases, "case")
+        kind, problem = GapKind.LARGE_HIDDEN_DROP, f"has only {cases}:"
         if is_saturated:
-            kind, both = Blindness.SATURATED_TIER, f"both versions pass at least {SATURATED_PASS_RATE:.0%} of {cases}"
-            told, hidden = f"is saturated: {both}, so it no longer tells them apart;", f"{hidden} still"
-        yield BlindSpot(kind, f"{tier.value} {told} {hidden} go unseen.{add}", missing, tier)
+            kind, both = GapKind.SATURATED_TIER, f"both versions pass at least {SATURATED_PASS_RATE:.0%} of {cases}"
+            problem, hidden = f"is saturated: {both}, so it no longer tells them apart;", f"{hidden} still"
+        yield CoverageGap(kind, f"{tier.value} {problem} {hidden} go unseen.{add}", missing, tier)
 
 
-def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
+def _of_runs(pairing: Pairing) -> Iterator[CoverageGap]:
     for name, run in (("baseline", pairing.baseline), ("candidate", pairing.candidate)):
         cases = run.cases.values()
         several = [case.key for case in cases if len(case.input_digests) > 1]
         if several:
-            told = f"Ids of the {name} that stand for several questions: {len(several):,} ({some_of(several)}); give "
-            told += "each question its own."
-            yield BlindSpot(Blindness.DUPLICATE_IDS, told)
+            text = f"Ids of the {name} that stand for several questions: {len(several):,} ({some_of(several)}); give "
+            text += "each question its own."
+            yield CoverageGap(GapKind.DUPLICATE_IDS, text)
         repeated = sum(case.has_unnamed_repeats and len(case.input_digests) <= 1 for case in cases)
         if repeated:
-            told = f"Ids that come more than once in the {name} without a repeat number, and count as repeats of one "
-            told += f"case: {repeated:,}."
-            yield BlindSpot(Blindness.DUPLICATE_IDS, told)
+            text = f"Ids that come more than once in the {name} without a repeat number, and count as repeats of one "
+            text += f"case: {repeated:,}."
+            yield CoverageGap(GapKind.DUPLICATE_IDS, text)
         unscored = [case.key for case in cases if case.unscored]
         if unscored:
             reasons = sorted({case.unscored_because for case in cases if case.unscored and case.unscored_because})
             because = f" ({', '.join(reasons[:3])})" if reasons else ""
-            told = f"Without a score in the {name}{because}: {counted(len(unscored), 'case')}, unknown, not a success"
-            yield BlindSpot(Blindness.UNSCORED_CASES, f"{told} ({some_of(unscored)}).")
+            text = f"Without a score in the {name}{because}: {counted(len(unscored), 'case')}, unknown, not a success"
+            yield CoverageGap(GapKind.UNSCORED_CASES, f"{text} ({some_of(unscored)}).")
     unpaired = pairing.unpaired
     for keys, what in (
         (unpaired.baseline_only, "in the baseline only"),
@@ -184,13 +191,13 @@ def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
         (unpaired.changed, "another question is asked under the same name"),
     ):
         if keys:
-            told = f"Left out of the comparison, because {what}: {counted(len(keys), 'case')} ({some_of(keys)})."
-            yield BlindSpot(Blindness.UNPAIRED_CASES, told)
+            text = f"Left out of the comparison, because {what}: {counted(len(keys), 'case')} ({some_of(keys)})."
+            yield CoverageGap(GapKind.UNPAIRED_CASES, text)
 
 
 def power_to_see(drop: float, *, cases: int, churn: float, level: float) -> float:
     """
-    Chance that McNemar's exact test shows a drop of the pass rate.
+    Power of McNemar's exact test to detect a drop of the pass rate, ratio 0 to 1.
 
     Args:
         drop: Newly failing minus newly passing cases, per case; ratio 0 to 1.
@@ -210,25 +217,25 @@ def power_to_see(drop: float, *, cases: int, churn: float, level: float) -> floa
         return 0.0
     spread = _TAIL_DEVIATIONS * math.sqrt(cases * moving * (1.0 - moving)) + 1.0
     moved = np.arange(max(0, math.floor(cases * moving - spread)), min(cases, math.ceil(cases * moving + spread)) + 1)
-    # The fewest newly failing cases that are significant among so many that moved.
+    # Fewest newly failing cases that are significant, by the number of cases that changed sides.
     needed = moved - binom.ppf(level / 2, moved, 0.5)
     needed = np.where(2.0 * binom.cdf(moved - needed, moved, 0.5) > level, needed + 1, needed)
-    seen = np.where(needed <= moved, binom.sf(needed - 1, moved, falling / moving), 0.0)
-    return float(binom.pmf(moved, cases, moving) @ seen)
+    detected = np.where(needed <= moved, binom.sf(needed - 1, moved, falling / moving), 0.0)
+    return float(binom.pmf(moved, cases, moving) @ detected)
 
 
 def smallest_visible_drop(*, cases: int, churn: float, level: float, power: float) -> float | None:
-    """Smallest drop that is seen with a chance of *power*, ratio 0 to 1; None where not even a drop to nothing is."""
+    """Smallest drop that is detected with this *power*, ratio 0 to 1; None if not even a drop to 0 is."""
     step = _fewest(power, lambda each: power_to_see(each / _DROPS, cases=cases, churn=churn, level=level), _DROPS)
     return None if step is None else step / _DROPS
 
 
 def cases_to_see(drop: float, *, churn: float, level: float, power: float) -> int | None:
-    """Cases from which on a drop of *drop* is seen with a chance of *power*; None where a million do not show it."""
+    """Cases that detect *drop* with this *power*; None if a million do not."""
     return _fewest(power, lambda each: power_to_see(drop, cases=each, churn=churn, level=level), _MOST_CASES)
 
 
-def _fewest(power: float, seen: Callable[[int], float], most: int) -> int | None:
-    """The least number, up to *most*, at which the chance of being *seen*, which grows, is *power*."""
-    found = bisect_left(range(most + 1), power, key=seen)
-    return found if found <= most else None
+def _fewest(power: float, power_at: Callable[[int], float], most: int) -> int | None:
+    """The least number up to *most* at which *power_at*, which grows with it, reaches *power*; None without one."""
+    number = bisect_left(range(most + 1), power, key=power_at)
+    return number if number <= most else None

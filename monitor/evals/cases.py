@@ -1,6 +1,4 @@
-"""
-Attempts as a reader finds them, the cases that they make up, and the same case of both runs beside each other.
-"""
+"""Attempts as readers find them, the cases of a run, and the pairs of the same case in both runs."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ class CaseKey(msgspec.Struct, frozen=True, order=True, gc=False):
     Names a case across runs.
 
     Attributes:
-        task: The task or suite that the case belongs to; empty where the file names none.
+        task: The task or suite that the case belongs to; empty if the file names none.
         case_id: Its name within the task.
     """
 
@@ -41,7 +39,7 @@ class CaseKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
     @property
     def canonical(self) -> CaseKey:
-        """The case that this one is a variant of (`probes variants`); itself where it is none."""
+        """The case that this one is a variant of (`probes variants`); itself if it is no variant."""
         name, mark, number = self.case_id.rpartition(VARIANT_MARK)
         return CaseKey(self.task, name) if mark and number.isdecimal() else self
 
@@ -53,22 +51,22 @@ _NO_AUDITS = (0, 0, 0, 0)
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
     """
-    One answer of a model to one case, and what the suite thought of it.
+    One answer of a model to one case, with its score.
 
     Attributes:
         key: The case.
-        model: The model that answered; empty where the file does not say.
-        passed: Whether the answer passed; None where it was not scored.
-        repeat: What tells repeats of a case apart (an epoch), or None where it is asked once.
-        capability: Class of the case; empty if it is not known.
-        failure: What went wrong in the suite's own words, or None.
-        unscored_because: Why there is no score (`error`, `limit`, ...), or None where there is one.
-        input_text: What was asked, or None.
-        input_digest: Tells whether two runs asked the same, or None where the file does not hold the question.
-        metadata: Facts about the case that tell its tier or capability, names as the suite has them.
-        attempt_id: Names this very attempt, so that it counts once though written twice; None where nothing does.
-        variant: The prompt, where one suite asks the same cases with several.
-        human: Whether a person who checked the answer passes it, whatever *passed* says; None where nobody did.
+        model: The model that answered; empty if the file does not name it.
+        passed: Whether the answer passed; None without a score.
+        repeat: The repeat of the case (such as an epoch), or None if it is asked once.
+        capability: Class of the case; empty if unknown.
+        failure: The reason of the failure in the suite's own words, or None.
+        unscored_because: Why there is no score (`error`, `limit`, ...), or None with a score.
+        input_text: The question, or None.
+        input_digest: Hash of the question, to check that both runs asked the same; None if the file lacks the question.
+        metadata: Facts about the case, such as its tier or capability, under the suite's own names.
+        attempt_id: Id of this attempt, so that it counts once even if it is written twice; None without an id.
+        variant: The prompt, if one suite asks the same cases with several prompts.
+        human: Whether a person who checked the answer passes it, regardless of *passed*; None if nobody checked it.
     """
 
     key: CaseKey
@@ -86,38 +84,40 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     human: bool | None = None
 
 
-class Belief(NamedTuple):
+class Corrected(NamedTuple):
     """
-    What a case counts as in a pass rate, once people have checked the scores.
+    The pass rate of a case, corrected for the scorer's errors.
 
     Attributes:
-        rate: Chance that it passes, ratio 0 to 1.
-        plain, known: Variance of one case of its tier, and as it counts in a rate: few audits leave doubt.
+        rate: Probability that it passes, ratio 0 to 1.
+        plain_variance: Variance of one case of its tier if all scores were right.
+        variance: The same with the uncertainty of the correction, which is large with few audits.
     """
 
     rate: float
-    plain: float
-    known: float
+    plain_variance: float
+    variance: float
 
 
 class Case(msgspec.Struct, frozen=True, gc=False):
     """
-    Everything that one run did on one case.
+    All attempts of one run at one case.
 
-    A case has a score where at least half of its attempts have one, and its pass rate is over those; otherwise it is
-    unknown, and never a success. Of an answer that a person checked, their word stands; rates rest on the score alone,
-    and on what the audits of all cases say of it (`human`).
+    A case has a score if at least half of its attempts have one, and its pass rate is over those; otherwise it is
+    unknown, and never a success. A person's verdict on an attempt overrides its score when the case is listed as lost
+    or won (`audited_rate`); pass rates use scores, corrected by the audits of all cases (`human`).
 
     Attributes:
         scored: Attempts with a score.
         passed: Those that passed.
         unscored: Attempts without a score.
-        failure: What went wrong in the last failed attempt, in the suite's words.
-        input_digests: Questions that went under this name; more than one is a duplicate id.
-        repeats: What tells the attempts apart, one entry each.
-        input_text: What was asked, or None.
-        audits: Attempts that a person checked: failed ones, how many of them do fail, and the same of passed ones.
-        belief: What it counts as once the scorer's errors are allowed for; None where it is taken at its word.
+        failure: The reason of the last failed attempt, in the suite's words.
+        input_digests: Hashes of the questions under this name; more than one means a duplicate id.
+        repeats: `Attempt.repeat` of each attempt.
+        input_text: The question, or None.
+        audits: Audited attempts: those that failed, how many of these really fail, those that passed, how many of
+            these really fail.
+        corrected: The pass rate corrected for the scorer's errors; None if scores count as they are.
     """
 
     key: CaseKey
@@ -132,38 +132,38 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     repeats: tuple[str | None, ...]
     input_text: str | None
     audits: tuple[int, int, int, int] = _NO_AUDITS
-    belief: Belief | None = None
+    corrected: Corrected | None = None
 
     @property
     def has_unnamed_repeats(self) -> bool:
-        """Attempts of the same repeat, or without any, came more than once."""
+        """Whether several attempts have the same `repeat`, or none."""
         return len(set(self.repeats)) < len(self.repeats)
 
     @property
     def is_scored(self) -> bool:
-        """At least half of the attempts have a score."""
+        """Whether at least half of the attempts have a score."""
         return self.scored > 0 and self.scored >= self.unscored
 
     @property
-    def standing(self) -> float:
-        """Passed per scored attempt by the word that stands, ratio 0 to 1; of a case that has a scored attempt."""
+    def audited_rate(self) -> float:
+        """Passed per scored attempt (at least one), with people's verdicts in place of scores; ratio 0 to 1."""
         failed, do_fail, _, fail_after_all = self.audits
         return (self.passed + failed - do_fail - fail_after_all) / self.scored
 
     @property
     def rate(self) -> float:
-        """What the case counts as in a pass rate, ratio 0 to 1."""
-        return self.passed / self.scored if self.belief is None else self.belief.rate
+        """Pass rate of the case, corrected if scores were audited; ratio 0 to 1."""
+        return self.passed / self.scored if self.corrected is None else self.corrected.rate
 
     def settled(self, *, passed: bool, lost: int = 0) -> Case:
-        """The case if its attempts without a score, but for those *lost*, had passed, or had failed."""
+        """The case as if its attempts without a score, except for *lost* ones, had all passed or all failed."""
         attempts, passing = self.scored + self.unscored - lost, (self.unscored - lost) * passed
-        believed = self.belief and self.belief._replace(rate=(self.belief.rate * self.scored + passing) / attempts)
-        return structs.replace(self, scored=attempts, passed=self.passed + passing, unscored=0, belief=believed)
+        new = self.corrected and self.corrected._replace(rate=(self.corrected.rate * self.scored + passing) / attempts)
+        return structs.replace(self, scored=attempts, passed=self.passed + passing, unscored=0, corrected=new)
 
     @property
     def is_flaky(self) -> bool:
-        """Passed some attempts and failed others."""
+        """Whether it passed some attempts and failed others."""
         return 0 < self.passed < self.scored
 
 
@@ -173,8 +173,9 @@ class Run:
     One model on one suite.
 
     Attributes:
-        model: Empty where the files do not name it.
-        families: Cases that have variants: as written, beside all variants together. These are in no other list.
+        model: Empty if the files do not name it.
+        families: Cases that have variants: each as written, paired with all its variants together. Variants are in no
+            other list.
     """
 
     model: str
@@ -183,7 +184,7 @@ class Run:
 
 
 class CaseFold:
-    """Attempts folded into cases as they come; one that is written twice counts once."""
+    """Adds attempts up to cases one by one; an attempt that is written twice counts once."""
 
     def __init__(self) -> None:
         self.cases: dict[CaseKey, Case] = {}
@@ -200,7 +201,7 @@ class CaseFold:
 
 
 def runs_of(attempts: Iterable[Attempt]) -> Mapping[str, Run]:
-    """The runs that *attempts* make up, by model."""
+    """The runs of *attempts*, by model."""
     by_model: dict[str, CaseFold] = defaultdict(CaseFold)
     for attempt in attempts:
         by_model[attempt.model].add(attempt)
@@ -208,7 +209,7 @@ def runs_of(attempts: Iterable[Attempt]) -> Mapping[str, Run]:
 
 
 def merged(one: Case, other: Case) -> Case:
-    """Two parts of the attempts of one case together; the second came later."""
+    """Both parts of one case's attempts together; *other* came later."""
     return Case(
         key=one.key,
         capability=one.capability or other.capability,
@@ -251,21 +252,21 @@ def _audits(attempt: Attempt) -> tuple[int, int, int, int]:
 
 def request_of(key: CaseKey, capability: str, text: str | None) -> Request:
     """
-    The request that a case asks, the same whichever tool ran it.
+    The request of a case, the same for every tool that ran it.
 
-    Metadata is left out: nobody can tell what was known before the model answered from what was measured afterwards.
+    Metadata is left out, because it may hold measurements of the answer.
     """
     return Request(capability=clean_label(capability) or UNCLASSIFIED, request_id=str(key), text=text)
 
 
 class Grade(NamedTuple):
     """
-    How hard one case is.
+    Difficulty of one case.
 
     Attributes:
-        tier: `untiered` if it is not known.
-        difficulty_logit: Logit of failing for the average version, or None where only a label is known.
-        difficulty_variance: Variance of it, logits squared.
+        tier: `untiered` if unknown.
+        difficulty_logit: Logit of failing for the average version, or None if only a label is known.
+        difficulty_variance: Variance of *difficulty_logit*, logits squared.
     """
 
     tier: Tier
@@ -277,7 +278,7 @@ UNGRADED = Grade(Tier.UNTIERED)
 
 
 class Pair(msgspec.Struct, frozen=True, gc=False):
-    """One case with a score in both runs, and how hard it is."""
+    """One case with a score in both runs, and its difficulty."""
 
     baseline: Case
     candidate: Case
@@ -285,17 +286,16 @@ class Pair(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def key(self) -> CaseKey:
-        """The case."""
         return self.baseline.key
 
     @property
     def tier(self) -> Tier:
-        """How hard it is; `untiered` if it is not known."""
+        """Tier of the case; `untiered` if unknown."""
         return self.grade.tier
 
     @property
     def capability(self) -> str:
-        """Its class; empty where neither run says."""
+        """Capability class of the case; empty if neither run names it."""
         return self.baseline.capability or self.candidate.capability
 
     @property
@@ -310,23 +310,23 @@ class Pair(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_flaky(self) -> bool:
-        """A run passed some attempts and failed others; variants are no repeats."""
+        """Whether a run passed some attempts and failed others; variants are not repeats."""
         return self.baseline.is_flaky or (self.candidate.is_flaky and self.candidate.key == self.key)
 
     @property
     def is_failing(self) -> bool:
-        """At most half of the candidate's attempts pass."""
-        return self.candidate.standing <= _HALF
+        """Whether at most half of the candidate's attempts pass."""
+        return self.candidate.audited_rate <= _HALF
 
     @property
     def is_newly_failing(self) -> bool:
-        """Most attempts passed before, and no longer do."""
-        return self.baseline.standing > _HALF and self.is_failing
+        """Whether most attempts passed in the baseline but not in the candidate."""
+        return self.baseline.audited_rate > _HALF and self.is_failing
 
     @property
     def is_newly_passing(self) -> bool:
-        """Most attempts pass now, and did not before."""
-        return self.candidate.standing > _HALF >= self.baseline.standing
+        """Whether most attempts pass in the candidate but not in the baseline."""
+        return self.candidate.audited_rate > _HALF >= self.baseline.audited_rate
 
 
 _HALF = 0.5
@@ -335,13 +335,13 @@ _HALF = 0.5
 @dataclass(frozen=True, slots=True)
 class Unpaired:
     """
-    Cases that say nothing about the change, by reason; each is in one list only.
+    Cases left out of the comparison, by reason; each is in one list only.
 
     Attributes:
-        baseline_only: In the baseline's files alone.
-        candidate_only: In the candidate's files alone.
-        unscored: In both, but without a score in one of them: unknown, and not counted as a success.
-        changed: In both under one name, but another question was asked.
+        baseline_only: In the baseline's files only.
+        candidate_only: In the candidate's files only.
+        unscored: In both, but without a score in one of them.
+        changed: In both under one name, but with another question.
     """
 
     baseline_only: Sequence[CaseKey]
@@ -352,7 +352,7 @@ class Unpaired:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Both runs, what of them can be compared, and what cannot."""
+    """Both runs, the cases that can be compared, and those that cannot."""
 
     baseline: Run
     candidate: Run
@@ -361,7 +361,7 @@ class Pairing:
 
     @property
     def unknown_after(self) -> Sequence[CaseKey]:
-        """Cases of which the baseline has a score and the candidate has none, or lost more attempts."""
+        """Cases with a score in the baseline for which the candidate has none, or more attempts without one."""
         return [
             key
             for key, case in self.baseline.cases.items()
@@ -370,15 +370,15 @@ class Pairing:
 
     @property
     def is_complete(self) -> bool:
-        """No case or attempt that one of the runs has is unknown in the candidate, or in the baseline."""
+        """Whether no case or attempt is without a score, and the candidate has every case of the baseline."""
         cases = (case for run in (self.baseline, self.candidate) for case in run.cases.values())
         return not self.unpaired.baseline_only and not any(case.unscored for case in cases)
 
     def worst_case(self) -> Sequence[Pair]:
         """
-        The pairs if whatever the candidate leaves unknown failed, and whatever the baseline leaves unknown passed.
+        The pairs as if everything unknown had failed in the candidate and passed in the baseline.
 
-        A case that neither run has a score for says nothing of either, and one that the baseline never had is new.
+        Cases without a score in either run, and cases that the baseline lacks, are left out.
         """
         after, changed = self.candidate.cases, set(self.unpaired.changed)
         known = sorted(self.baseline.cases.items())
@@ -387,7 +387,7 @@ class Pairing:
 
 
 def pair_runs(baseline: Run, candidate: Run) -> Pairing:
-    """Every case of both runs, beside its counterpart or among the unpaired."""
+    """Pairs the cases of both runs by their keys; the others are unpaired."""
     if any(VARIANT_MARK in key.case_id for run in (baseline, candidate) for key in run.cases):
         named = {*baseline.cases, *candidate.cases}
         baseline, candidate = (_in_families(run, named) for run in (baseline, candidate))
@@ -395,15 +395,15 @@ def pair_runs(baseline: Run, candidate: Run) -> Pairing:
     both = sorted(before.keys() & after.keys())
     digests = ((key, before[key].input_digests, after[key].input_digests) for key in both)
     changed = {key: None for key, asked, now in digests if asked and now and set(asked).isdisjoint(now)}
-    left = [(before[key], after[key]) for key in both if key not in changed]
+    same = [(before[key], after[key]) for key in both if key not in changed]
     return Pairing(
         baseline,
         candidate,
-        [Pair(one, other) for one, other in left if one.is_scored and other.is_scored],
+        [Pair(one, other) for one, other in same if one.is_scored and other.is_scored],
         Unpaired(
             baseline_only=sorted(before.keys() - after.keys()),
             candidate_only=sorted(after.keys() - before.keys()),
-            unscored=[one.key for one, other in left if not one.is_scored or not other.is_scored],
+            unscored=[one.key for one, other in same if not one.is_scored or not other.is_scored],
             changed=list(changed),
         ),
     )
@@ -411,9 +411,9 @@ def pair_runs(baseline: Run, candidate: Run) -> Pairing:
 
 def _in_families(run: Run, named: AbstractSet[CaseKey]) -> Run:
     """
-    *run* with the variants of the cases *named* in families of their own.
+    *run* with the variants of *named* cases moved to `Run.families`.
 
-    Variants are as alike as repeats: among the cases, they would make every bound too narrow.
+    Variants of a case are correlated like repeats: counted as cases, they would make every bound too narrow.
     """
     cases: dict[CaseKey, Case] = {}
     variants: dict[CaseKey, Case] = {}
@@ -430,8 +430,8 @@ def _in_families(run: Run, named: AbstractSet[CaseKey]) -> Run:
 def _worst(before: Case, after: Case | None) -> Pair | None:
     if not before.is_scored and (after is None or not after.is_scored):
         return None
-    # Attempts that both runs lost say nothing of either.
+    # Attempts without a score in both runs carry no information on the change.
     lost = min(before.unscored, after.unscored) if after is not None and before.scored and after.scored else 0
     passed = before.settled(passed=True, lost=lost)
-    failed = structs.replace(passed, passed=0, belief=None, audits=_NO_AUDITS)
+    failed = structs.replace(passed, passed=0, corrected=None, audits=_NO_AUDITS)
     return Pair(passed, failed if after is None else after.settled(passed=False, lost=lost))

@@ -1,4 +1,4 @@
-"""What the pairs say, counted and bounded: over all, by tier and class, and the hard tier's share of failures."""
+"""Compares the pass rates of two runs with bounds: of all cases, by tier and class, and the hard share of failures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TOLERANCE = 1e-10
 _SMALLEST_RATE = 1e-6
 _LOGISTIC = np.pi / 8
 _GROUP_WIDTH = 0.25
-_FINEST_SCALE = 5_040  # divisible by 1 to 10: repeats seldom come in other numbers
+_FINEST_SCALE = 5_040  # divisible by 1 to 10, the usual numbers of repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +41,20 @@ class Rates:
     Pass rates of one run; one entry per case.
 
     Attributes:
-        passing: Ratio 0 to 1.
+        passing: Pass rate of each case, ratio 0 to 1.
         attempts: Scored attempts behind each rate, at least 1.
-        worth: Independent cases that say as much as one whose score may be wrong; ratio 0 to 1.
+        efficiency: Effective sample size per case, ratio 0 to 1; below 1 if scores may be wrong.
     """
 
     passing: _Array
     attempts: NDArray[np.int64]
-    worth: float = 1.0
+    efficiency: float = 1.0
 
 
 def rates_of(cases: Sequence[Case]) -> Rates:
     """The pass rates of *cases*, each of which has a score."""
     attempts = np.array([case.scored for case in cases], dtype=np.int64)
-    return Rates(np.array([case.rate for case in cases]), attempts, worth(cases))
+    return Rates(np.array([case.rate for case in cases]), attempts, efficiency(cases))
 
 
 def score_interval(rate: float, cases: float, *, confidence: float) -> Interval:
@@ -63,7 +63,7 @@ def score_interval(rate: float, cases: float, *, confidence: float) -> Interval:
 
     Args:
         rate: Ratio 0 to 1.
-        cases: Independent cases that it rests on, above 0.
+        cases: Independent cases behind it, above 0.
         confidence: Ratio 0 to 1.
 
     >>> score_interval(0.0, 10, confidence=0.95)
@@ -74,20 +74,21 @@ def score_interval(rate: float, cases: float, *, confidence: float) -> Interval:
 
 def pass_rate(rates: Rates, *, confidence: float) -> Interval:
     """
-    Mean of *rates* with score bounds; repeats of a case count as far as they tell more than one attempt.
+    Mean of *rates* with score bounds; repeats of a case count as far as they add information.
 
     Source:
         The effective sample size of clustered proportions of Rao and Scott (1992), Biometrics 48:577.
     """
-    return score_interval(float(rates.passing.mean()), _effective_cases(rates) * rates.worth, confidence=confidence)
+    cases = _effective_cases(rates) * rates.efficiency
+    return score_interval(float(rates.passing.mean()), cases, confidence=confidence)
 
 
 def paired_change(before: Rates, after: Rates, *, confidence: float) -> Interval:
     """
-    Mean of *after* minus *before*, of the same cases, in [-1, 1], with bounds.
+    Mean of *after* minus *before* over the same cases, in [-1, 1], with bounds.
 
-    Each case weighs the same, however often it was repeated. Where every case was asked once in both runs, this is
-    Newcombe's method 10 to the digit; with repeats, the same square-and-add rule on the effective sample sizes.
+    Each case has the same weight, however often it was repeated. If every case was asked once in both runs, this is
+    Newcombe's method 10; with repeats, it is the same square-and-add rule on the effective sample sizes.
 
     Source:
         Newcombe (1998), Statistics in Medicine 17:2635, method 10, recommended for paired proportions by Fagerland,
@@ -95,19 +96,19 @@ def paired_change(before: Rates, after: Rates, *, confidence: float) -> Interval
         and Donner (2008), Statistics in Medicine 27:1693.
     """
     old, new = pass_rate(before, confidence=confidence), pass_rate(after, confidence=confidence)
-    shared = _correlation(before, after)
+    correlation = _correlation(before, after)
     change = new.estimate - old.estimate
-    below = _square_and_add(new.estimate - new.lower, old.upper - old.estimate, shared)
-    above = _square_and_add(new.upper - new.estimate, old.estimate - old.lower, shared)
+    below = _square_and_add(new.estimate - new.lower, old.upper - old.estimate, correlation)
+    above = _square_and_add(new.upper - new.estimate, old.estimate - old.lower, correlation)
     return Interval(change, max(change - below, -1.0), min(change + above, 1.0))
 
 
 def exact_p_value(before: Rates, after: Rates) -> float:
     """
-    Two-sided probability of a change at least this large, were the version without any influence on any case.
+    Two-sided p-value of the change, under the hypothesis that the version has no influence on any case.
 
-    Under that hypothesis the two runs of a case may be swapped, so the sign of each case's difference is a coin. Where
-    every case was asked once, this is McNemar's exact test.
+    Under that hypothesis the two runs of a case are exchangeable, so each case's difference has a random sign. If every
+    case was asked once, this is McNemar's exact test.
 
     Source:
         McNemar (1947), Psychometrika 12:153; the permutation test of Fisher (1935), The Design of Experiments, 21.
@@ -124,25 +125,25 @@ def exact_p_value(before: Rates, after: Rates) -> float:
         return 1.0
     sizes, counts = np.unique(np.abs(steps), return_counts=True)
     common = int(np.gcd.reduce(sizes))
-    sizes, reached = sizes // common, abs(int(steps.sum())) // common
+    sizes, observed = sizes // common, abs(int(steps.sum())) // common
     if len(sizes) == 1:
-        # Of the rarer sign.
-        return min(1.0, 2.0 * float(bdtr((int(counts[0]) - reached) // 2, counts[0], 0.5)))
+        rarer_sign = (int(counts[0]) - observed) // 2
+        return min(1.0, 2.0 * float(bdtr(rarer_sign, counts[0], 0.5)))
     from scipy.signal import fftconvolve  # noqa: PLC0415  (every command would wait two seconds for these imports)
     from scipy.stats import binom  # noqa: PLC0415
 
     distribution = np.ones(1)
     for size, count in zip(sizes, counts, strict=True):
-        spread = np.zeros(2 * size * count + 1)
-        spread[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
-        distribution = np.clip(fftconvolve(distribution, spread), 0.0, None)
+        of_size = np.zeros(2 * size * count + 1)
+        of_size[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        distribution = np.clip(fftconvolve(distribution, of_size), 0.0, None)
     middle = len(distribution) // 2
-    return min(1.0, 2.0 * float(distribution[middle + reached :].sum())) if reached else 1.0
+    return min(1.0, 2.0 * float(distribution[middle + observed :].sum())) if observed else 1.0
 
 
 def holm(p_values: Mapping[_Kind, float]) -> Mapping[_Kind, float]:
     """
-    *p_values* of several questions, raised so that the chance of one false discovery among them stays bounded.
+    *p_values* of several tests, adjusted so that the chance of any false discovery among them stays bounded.
 
     Source:
         Holm (1979), Scandinavian Journal of Statistics 6:65.
@@ -150,49 +151,49 @@ def holm(p_values: Mapping[_Kind, float]) -> Mapping[_Kind, float]:
     >>> holm({"a": 0.01, "b": 0.04})
     {'a': 0.02, 'b': 0.04}
     """
-    raised: dict[_Kind, float] = {}
+    adjusted: dict[_Kind, float] = {}
     largest = 0.0
     for rank, name in enumerate(sorted(p_values, key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
-        raised[name] = largest
-    return {name: raised[name] for name in p_values}
+        adjusted[name] = largest
+    return {name: adjusted[name] for name in p_values}
 
 
-def simultaneous(confidence: float, questions: int) -> float:
+def simultaneous(confidence: float, intervals: int) -> float:
     """
-    Confidence that each of several bounds needs, for all of them to hold together (Bonferroni).
+    Confidence that each of several intervals needs so that all of them hold together (Bonferroni).
 
     >>> round(simultaneous(0.95, 5), 3)
     0.99
     """
-    return 1.0 - (1.0 - confidence) / max(questions, 1)
+    return 1.0 - (1.0 - confidence) / max(intervals, 1)
 
 
 def _effective_cases(rates: Rates) -> float:
-    """Independent attempts that say as much as the repeated ones: from one per case to all of them."""
+    """Effective sample size of repeated attempts: between one per case and all attempts."""
     cases, total, rate = len(rates.passing), int(rates.attempts.sum()), float(rates.passing.mean())
-    if total == cases or cases < _FEWEST_TO_SPREAD or rate in {0.0, 1.0}:
+    if total == cases or cases < _LEAST_FOR_VARIANCE or rate in {0.0, 1.0}:
         return float(cases)
     variance = float(rates.passing.var(ddof=1)) / cases
     return float(total) if variance == 0.0 else min(max(rate * (1.0 - rate) / variance, float(cases)), float(total))
 
 
-_FEWEST_TO_SPREAD = 2
+_LEAST_FOR_VARIANCE = 2
 
 
 def _correlation(before: Rates, after: Rates) -> float:
-    """Correlation of the two runs over cases, with Newcombe's correction towards none."""
-    old, new, worth = before.passing, after.passing, before.worth * after.worth
-    spread = float(old.std() * new.std())
-    if worth < 1.0:  # what a score may hide spreads the cases beyond what their corrected rates show
+    """Correlation of the two runs over cases, with Newcombe's correction towards 0."""
+    old, new, efficiency_of_both = before.passing, after.passing, before.efficiency * after.efficiency
+    deviations = float(old.std() * new.std())
+    if efficiency_of_both < 1.0:  # wrong scores add variance that the corrected rates do not show
         one, other = float(old.mean()), float(new.mean())
-        spread = math.sqrt(one * (1.0 - one) * other * (1.0 - other) / worth)
-    if spread == 0.0:
+        deviations = math.sqrt(one * (1.0 - one) * other * (1.0 - other) / efficiency_of_both)
+    if deviations == 0.0:
         return 0.0
     covariance = float(((old - old.mean()) * (new - new.mean())).mean())
     if covariance > 0.0:
         covariance = max(covariance - 1.0 / (2.0 * len(old)), 0.0)
-    return covariance / spread
+    return covariance / deviations
 
 
 def _square_and_add(one: float, other: float, correlation: float) -> float:
@@ -202,10 +203,10 @@ def _square_and_add(one: float, other: float, correlation: float) -> float:
 @dataclass(frozen=True, slots=True)
 class ShareReport(ShareComparison):
     """
-    The share over the cases that have a tier; the suite is the traffic.
+    The hard tier's share of failures over the cases that have a tier, with the suite as the traffic.
 
     Attributes:
-        decomposition: What of the change easier and hard tiers did; None where a step has no failure to share out.
+        decomposition: Parts of the change by easier and hard tiers; None if a step has no failures.
     """
 
     decomposition: Decomposition | None
@@ -213,11 +214,10 @@ class ShareReport(ShareComparison):
 
 def measure_share(pairs: Sequence[Pair], *, confidence: float) -> ShareReport | None:
     """
-    The share over those of *pairs* that have a tier; None where a run fails none of them.
+    The hard tier's share of failures over the *pairs* with a tier; None if a run fails none of them.
 
-    The suite is taken as it is: bounds say what other cases like those of each tier would have done. They are those of
-    a Bayesian bootstrap over cases, with one pseudo-case per tier so that a tier without a failure is not taken to be
-    without doubt.
+    The mix of tiers is fixed; bounds allow for other cases of the same tiers. They come from a Bayesian bootstrap over
+    cases, with one pseudo-case per tier so that a tier without failures does not get a variance of 0.
 
     Source:
         Rubin (1981), Annals of Statistics 9:130; the pseudo-case as in Perks (1947), J. Inst. Actuaries 73:285.
@@ -226,7 +226,7 @@ def measure_share(pairs: Sequence[Pair], *, confidence: float) -> ShareReport | 
     if not groups:
         return None
     failures = [np.array([(1.0 - pair.before, 1.0 - pair.after) for pair in group]) for group in groups.values()]
-    before, after = np.array([each.mean(axis=0) for each in failures]).T
+    before, after = np.array([rates.mean(axis=0) for rates in failures]).T
     suite = _Suite(groups)
     if min(before @ suite.mix, after @ suite.mix) <= 0.0:
         return None
@@ -250,7 +250,7 @@ def measure_share(pairs: Sequence[Pair], *, confidence: float) -> ShareReport | 
 
 
 def _groups(pairs: Sequence[Pair]) -> Mapping[tuple[Tier, int], Sequence[Pair]]:
-    """Cases of one tier that are about equally hard, easiest first."""
+    """Pairs by tier and difficulty step, easiest first."""
 
     def step(pair: Pair) -> int:
         logit = pair.grade.difficulty_logit
@@ -263,10 +263,10 @@ def _groups(pairs: Sequence[Pair]) -> Mapping[tuple[Tier, int], Sequence[Pair]]:
 
 def _draw(random: np.random.Generator, failures: _Array, pairs: Sequence[Pair], prior_weight: float) -> _Array:
     """
-    Believable mean failure rates of *pairs* before and after, shape (2, draws).
+    Posterior draws of the mean failure rates of *pairs* before and after, shape (2, draws).
 
     Args:
-        random: Draws.
+        random: Random generator.
         failures: Failure rates before and after of each case, shape (cases, 2).
         pairs: The cases.
         prior_weight: Weight of each pseudo-case.
@@ -275,21 +275,21 @@ def _draw(random: np.random.Generator, failures: _Array, pairs: Sequence[Pair], 
     is_corner = ((kinds == 0.0) | (kinds == 1.0)).all(axis=1)
     weights = counts - is_corner * (1.0 - prior_weight)
     drawn: _Array = (random.dirichlet(weights, size=_DRAWS) @ kinds).T
-    hidden = _hidden(pairs)
-    if hidden.any():
-        # Never quite 0 or 1: a run without any failure has no share, and a rate of 0 or 1 no place on the curve.
-        drawn = np.clip(random.normal(drawn, np.sqrt(hidden)), 1e-6, 1.0 - 1e-6)
+    variance = _score_variance(pairs)
+    if variance.any():
+        # Never 0 or 1: a run without failures has no share, and a rate of 0 or 1 has no logit.
+        drawn = np.clip(random.normal(drawn, np.sqrt(variance)), 1e-6, 1.0 - 1e-6)
     return drawn
 
 
-def _hidden(pairs: Sequence[Pair]) -> _Array:
-    """Variance of the mean rates that the cases do not show, since scores may be wrong, shape (2, 1)."""
-    hidden = np.zeros((2, 1))
+def _score_variance(pairs: Sequence[Pair]) -> _Array:
+    """Variance of the mean rates from wrong scores, beyond the variance among cases; shape (2, 1)."""
+    added = np.zeros((2, 1))
     for run, cases in enumerate(([pair.baseline for pair in pairs], [pair.candidate for pair in pairs])):
-        known = [case.belief.known for case in cases if case.belief is not None]
-        seen = float(np.var([case.rate for case in cases]))
-        hidden[run] = max(float(np.mean(known)) - seen, 0.0) / len(cases) if known else 0.0
-    return hidden
+        total = [case.corrected.variance for case in cases if case.corrected is not None]
+        among_cases = float(np.var([case.rate for case in cases]))
+        added[run] = max(float(np.mean(total)) - among_cases, 0.0) / len(cases) if total else 0.0
+    return added
 
 
 class _Suite:
@@ -297,10 +297,10 @@ class _Suite:
     The suite's mix of groups; arrays have shape (groups,), rates (..., groups).
 
     Attributes:
-        mix: Cases per group, sums to 1.
+        mix: Share of the cases in each group; sums to 1.
         is_hard: 1 for groups of the hard tier, else 0.
-        difficulty_logit: Of each group, or None where the baseline's own failures have to tell.
-        attenuation: How much flatter the curve of a group is for the spread of its difficulty.
+        difficulty_logit: Mean difficulty of each group; None if unknown, then the baseline's failure rates stand in.
+        attenuation: Factor by which the spread of difficulty in a group flattens its logistic curve.
         tiers: Tier of each group.
     """
 
@@ -317,27 +317,28 @@ class _Suite:
         self.attenuation = 1.0 / np.sqrt(1.0 + _LOGISTIC * variances)
 
     def hard_shares(self, rates: _Array) -> _Array:
-        """The hard groups' share of failures, for rates that fail something."""
+        """The hard groups' share of failures; *rates* have at least one failure."""
         shares: _Array = rates @ (self.mix * self.is_hard) / (rates @ self.mix)
         return shares
 
     def expected_shares(self, before: _Array, after: _Array) -> _Array:
         """
-        The candidate's share, had its whole change been the same gain in logits for every case; row by row.
+        The candidate's share if its whole change were the same gain in logits for every case; row by row.
 
         Source:
-            The model of Rasch (1960). Where cases have a difficulty, its curve is laid through both runs and the share
-            moves as the curve does; with labels only, the baseline's failure rate is each tier's place on it.
+            The model of Rasch (1960). If cases have a difficulty, the model is fitted to the overall failure rate of
+            each run, and the share changes as between the two fits; with labels only, the baseline's failure rate sets
+            the difficulty of each tier.
         """
         aggregate = after @ self.mix
         if self.difficulty_logit is None:
             return self._share_at(logit(np.clip(before, _SMALLEST_RATE, 1.0 - _SMALLEST_RATE)), aggregate)
         known = np.broadcast_to(self.difficulty_logit, before.shape)
-        moved = self._share_at(known, aggregate) - self._share_at(known, before @ self.mix)
-        return self.hard_shares(before) + moved
+        change = self._share_at(known, aggregate) - self._share_at(known, before @ self.mix)
+        return self.hard_shares(before) + change
 
     def _share_at(self, difficulty: _Array, aggregate: _Array) -> _Array:
-        """Hard share on the curve of the ability that fails *aggregate* of the suite."""
+        """Hard share at the ability whose overall failure rate is *aggregate*."""
         ability = np.zeros(len(aggregate))
         for _ in range(_MOST_STEPS):
             rates = expit((difficulty + ability[:, None]) * self.attenuation)
@@ -357,7 +358,7 @@ def _decomposition(suite: _Suite, before: _Array, after: _Array) -> Decompositio
 
 
 def _bounded(estimate: float, draws: _Array, confidence: float) -> Interval:
-    """Bounds at equal tails of *draws*; the estimate is always within."""
+    """Equal-tailed bounds from *draws*, widened to contain the estimate."""
     lower, upper = np.quantile(draws, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
     return Interval(estimate, min(float(lower), estimate), max(float(upper), estimate))
 
@@ -370,14 +371,14 @@ class Stratum:
     Attributes:
         cases: Cases with a score in both runs.
         hard_cases: Those in the hard tier.
-        passed_before, passed_after: Sum of the cases' pass rates: a whole number where every case was asked once.
+        passed_before, passed_after: Sum of the cases' pass rates: a whole number if every case was asked once.
         before, after: Pass rates with bounds, ratio 0 to 1.
-        newly_failing, newly_passing: Cases whose majority of attempts changed sides.
+        newly_failing, newly_passing: Cases that pass by majority of attempts in one run only.
         change: After minus before, paired, with bounds.
-        p_value: Exact, two-sided, raised for the strata looked at beside this one.
+        p_value: Exact, two-sided, adjusted for the number of strata that are tested together.
         level: Largest p-value that shows a change, ratio 0 to 1.
         flaky: Cases that passed some attempts and failed others within a run.
-        tries: Attempts that every case has in both runs.
+        tries: Smallest number of attempts that a case has in either run.
         all_tries_before, all_tries_after: Chance that a case passes so many attempts in a row (pass^k), ratio 0 to 1.
     """
 
@@ -399,38 +400,38 @@ class Stratum:
 
     @property
     def has_risen(self) -> bool:
-        """Shown to pass more often: the bounds and the exact test agree."""
+        """Whether it passes more often, by both the bounds and the exact test."""
         return self.change.lower > 0.0 and self.p_value <= self.level
 
     @property
     def has_fallen(self) -> bool:
-        """Shown to pass less often, as in `has_risen`."""
+        """Whether it passes less often, by both the bounds and the exact test."""
         return self.change.upper < 0.0 and self.p_value <= self.level
 
     @property
     def failures_before(self) -> float:
-        """Cases less those passed; a whole number where every case was asked once."""
+        """Failed cases of the baseline; a whole number if every case was asked once."""
         return self.cases - self.passed_before
 
     @property
     def failures_after(self) -> float:
-        """As `failures_before`, of the candidate."""
+        """Failed cases of the candidate; a whole number if every case was asked once."""
         return self.cases - self.passed_after
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """
-    Everything that is counted.
+    All estimates of a report.
 
     Attributes:
-        aggregate: All pairs; None where no case has a score in both runs.
+        aggregate: All pairs; None if no case has a score in both runs.
         tiers: Tiers that have cases, easiest first, untiered last.
         hard_tier: Hard and frontier together; None without such a case.
         easier_tiers: Easy and medium together; None without such a case.
-        capabilities: By class.
-        share: None while it is unknown.
-        confidence: Of all bounds together, over the tiers or over the capabilities.
+        capabilities: Capability classes.
+        share: The hard tier's share of failures; None if it is unknown.
+        confidence: Confidence that all bounds of the tiers hold together, and all of the capabilities; ratio 0 to 1.
     """
 
     aggregate: Stratum | None
@@ -442,28 +443,29 @@ class Comparison:
     confidence: float
 
     def rows(self) -> Mapping[str, Stratum]:
-        """Tiers easiest first, the hard tier where it is more than one of them, and everything: as tables show them."""
+        """Rows of a table: tiers easiest first, the hard tier if it has two of them, then all cases."""
         rows = {tier.value: stratum for tier, stratum in self.tiers.items()}
         if self.hard_tier is not None and Tier.FRONTIER in self.tiers:
             rows["hard tier"] = self.hard_tier
         return rows if self.aggregate is None else {**rows, "all": self.aggregate}
 
     def judged(self) -> Mapping[str, Stratum]:
-        """What a verdict is about, by the name of its scope."""
+        """The strata that a verdict judges, by scope."""
         main = {"all": self.aggregate, "hard": self.hard_tier, "easier": self.easier_tiers}
         classes = {f"capability:{name}": stratum for name, stratum in self.capabilities.items()}
-        classes = classes if len(classes) > 1 else {}  # one class is everything over again
+        classes = classes if len(classes) > 1 else {}  # a single class is the same as all cases
         return {name: stratum for name, stratum in (main | classes).items() if stratum is not None}
 
 
 def compare(pairs: Sequence[Pair], *, confidence: float) -> Comparison:
     """
-    What *pairs* say.
+    Estimates and tests over *pairs*.
 
     Args:
         pairs: Cases with a score in both runs.
-        confidence: That all bounds of the tiers hold together, and all of the capabilities, ratio 0 to 1. The bounds of
-            everything, of the hard tier and of the easier tiers hold one by one; their tests are raised together.
+        confidence: Confidence that all bounds of the tiers hold together, and all of the capabilities, ratio 0 to 1.
+            The bounds of all cases, the hard tier and the easier tiers have this confidence each; their p-values are
+            adjusted together.
     """
     by_tier = _grouped(pairs, lambda pair: pair.tier)
     tiers = {tier: by_tier[tier] for tier in (*TIERS, Tier.UNTIERED) if tier in by_tier}
@@ -473,7 +475,7 @@ def compare(pairs: Sequence[Pair], *, confidence: float) -> Comparison:
         "hard": [pair for pair in pairs if pair.tier in HARD_TIER],
         "easier": [pair for pair in pairs if pair.tier in EASIER_TIERS],
     }
-    main = _raised({name: _stratum(group, confidence, 1.0 - confidence) for name, group in groups.items() if group})
+    main = _adjusted({name: _stratum(group, confidence, 1.0 - confidence) for name, group in groups.items() if group})
     return Comparison(
         aggregate=main.get("all"),
         tiers=_strata(tiers, confidence),
@@ -494,11 +496,11 @@ def _grouped(pairs: Iterable[Pair], kind: Callable[[Pair], _Kind]) -> dict[_Kind
 
 def _strata(groups: Mapping[_Kind, Sequence[Pair]], confidence: float) -> Mapping[_Kind, Stratum]:
     each = simultaneous(confidence, len(groups))
-    return _raised({kind: _stratum(group, each, 1.0 - confidence) for kind, group in groups.items()})
+    return _adjusted({kind: _stratum(group, each, 1.0 - confidence) for kind, group in groups.items()})
 
 
-def _raised(strata: Mapping[_Kind, Stratum]) -> dict[_Kind, Stratum]:
-    """*strata* with their p-values raised for their number."""
+def _adjusted(strata: Mapping[_Kind, Stratum]) -> dict[_Kind, Stratum]:
+    """*strata* with their p-values adjusted for testing all of them."""
     p_values = holm({kind: stratum.p_value for kind, stratum in strata.items()})
     return {kind: replace(stratum, p_value=p_values[kind]) for kind, stratum in strata.items()}
 
@@ -506,7 +508,7 @@ def _raised(strata: Mapping[_Kind, Stratum]) -> dict[_Kind, Stratum]:
 def _stratum(pairs: Sequence[Pair], confidence: float, level: float) -> Stratum:
     before, after = rates_of([pair.baseline for pair in pairs]), rates_of([pair.candidate for pair in pairs])
     change = paired_change(before, after, confidence=confidence)
-    is_certain = before.worth == after.worth == 1.0
+    has_true_scores = before.efficiency == after.efficiency == 1.0
     tries = int(min(before.attempts.min(), after.attempts.min()))
     return Stratum(
         cases=len(pairs),
@@ -518,7 +520,7 @@ def _stratum(pairs: Sequence[Pair], confidence: float, level: float) -> Stratum:
         newly_failing=sum(pair.is_newly_failing for pair in pairs),
         newly_passing=sum(pair.is_newly_passing for pair in pairs),
         change=change,
-        p_value=exact_p_value(before, after) if is_certain else _p_value(change, confidence),
+        p_value=exact_p_value(before, after) if has_true_scores else _p_value(change, confidence),
         level=level,
         flaky=sum(pair.is_flaky for pair in pairs),
         tries=tries,
@@ -527,15 +529,15 @@ def _stratum(pairs: Sequence[Pair], confidence: float, level: float) -> Stratum:
     )
 
 
-def worth(cases: Sequence[Case]) -> float:
-    """Independent cases that say as much as one of *cases*, whose scores may be wrong; ratio 0 to 1."""
-    beliefs = [case.belief for case in cases if case.belief is not None]
-    plain, known = sum(each.plain for each in beliefs), sum(each.known for each in beliefs)
-    return 1.0 if math.isclose(plain, known) else plain / known
+def efficiency(cases: Sequence[Case]) -> float:
+    """Effective sample size per case, ratio 0 to 1; below 1 if scores may be wrong."""
+    corrections = [case.corrected for case in cases if case.corrected is not None]
+    plain, total = sum(each.plain_variance for each in corrections), sum(each.variance for each in corrections)
+    return 1.0 if math.isclose(plain, total) else plain / total
 
 
 def _p_value(change: Interval, confidence: float) -> float:
-    """Two-sided, by the distance of *change* from 0 in standard errors: those of the bound that is on that side."""
+    """Two-sided p-value by the distance of *change* from 0, in standard errors of its bound on that side."""
     width = change.estimate - change.lower if change.estimate > 0.0 else change.upper - change.estimate
     deviations = abs(change.estimate) / width * ndtri(0.5 + confidence / 2.0) if width > 0.0 else 0.0
     return 2.0 * float(ndtr(-deviations))
@@ -543,7 +545,7 @@ def _p_value(change: Interval, confidence: float) -> float:
 
 def _all_tries(rates: Rates, tries: int) -> float:
     """
-    Chance that *tries* attempts drawn from a case all pass, mean over cases.
+    Probability that *tries* attempts drawn from a case all pass, mean over cases.
 
     Source:
         pass^k of Yao et al. (2024), tau-bench, section 3.

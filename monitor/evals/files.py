@@ -1,4 +1,4 @@
-"""Opens result files and folders, as results or as native events; the one part of the report that touches a disk."""
+"""Opens result files and folders, as results or as native events; the only part of the report that reads files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from monitor.trace.labels import clean_label
 from monitor.trace.model import REFERENCE_ENVIRONMENT, hash_of
 from monitor.trace.values import read_json
 
-_APART = timedelta(microseconds=1)  # keeps the order of the file, and files apart that were written one by one
+_APART = timedelta(microseconds=1)  # between start times, so that they keep the order of the file
 
 
 STANDARD_INPUT = "-"
@@ -37,69 +37,69 @@ _OTHER_SHAPE = (AttributeError, IndexError, KeyError, TypeError)  # a list for a
 
 
 ReadProgress = Callable[[int], object]
-"""Told how many attempts were read since it was last called."""
+"""Called with the number of attempts read since the last call."""
 
 
 def read_results(paths: Sequence[str], options: Options, progress: ReadProgress) -> Sequence[ResultFile]:
     """
-    What the files *paths* say; a folder stands for every result file below it, and of several of one run the last.
+    Reads *paths*: of a folder every result file below it, and of several files of one run the latest.
 
-    Columns and metrics that are asked for apply to the files that have them; one of a folder has to.
+    In a folder, the columns and metrics of *options* apply to the files that have them; at least one file must.
 
     Args:
         paths: Files and folders; `-` is standard input.
-        options: How results are read.
-        progress: Told of every file that was read.
+        options: How to read results.
+        progress: Called after each file.
 
     Raises:
         UsageError: a file cannot be opened.
-        ChoiceMissing: what an option asks for is in no file, or an option is needed.
-        ResultFileInvalid: a file that was named, or every file of a folder that was, holds no results.
+        ChoiceMissing: no file has what an option names, or an option is needed.
+        ResultFileInvalid: a named file, or every file of a named folder, holds no results.
     """
-    found: list[ResultFile] = []
+    results: list[ResultFile] = []
     for path in paths:
         if path != STANDARD_INPUT and isdir(path):  # noqa: PTH112  (the other one raises for a name that is too long)
-            found += _read_folder(Path(path), options, progress)
+            results += _read_folder(Path(path), options, progress)
         else:
-            found.append(_read(path, options, progress))
-    return _latest(found)
+            results.append(_read(path, options, progress))
+    return _latest(results)
 
 
 def _latest(results: Sequence[ResultFile]) -> Sequence[ResultFile]:
     """*results* without those that a later file of the same run replaces."""
     last = {result.series: result for result in sorted(results, key=lambda each: each.written)}
-    kept = [result for result in results if result.series is None or last[result.series] is result]
-    replaced = len(results) - len(kept)
+    latest = [result for result in results if result.series is None or last[result.series] is result]
+    replaced = len(results) - len(latest)
     if not replaced:
         return results
     note = f"{replaced:,} older files of the same run were left out."
-    return [replace(kept[0], notes=(*kept[0].notes, note)), *kept[1:]]
+    return [replace(latest[0], notes=(*latest[0].notes, note)), *latest[1:]]
 
 
 def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Sequence[ResultFile]:
     skipped: list[tuple[Path, UsageError]] = []
-    found: list[ResultFile] = []
+    results: list[ResultFile] = []
     for path in sorted(folder.rglob("*")):
         is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)  # an older copy, mostly
         name = path.name.casefold().removesuffix(".zst").removesuffix(".gz")
         if is_hidden or not path.is_file() or not name.endswith(_ENDINGS):
             continue
         try:
-            found.append(_read(str(path), options, progress))
+            results.append(_read(str(path), options, progress))
         except (ResultFileInvalid, ChoiceAbsent) as refused:
             skipped.append((path, refused))  # a folder holds other things too: settings, totals, caches
-    if not found:
+    if not results:
         none = ResultFileInvalid(f"{folder} holds no result file; what is read: {READ_FORMATS}.")
         raise min((each for _, each in skipped), key=lambda each: not isinstance(each, ChoiceAbsent), default=none)
     if skipped:
         note = f"Left out, because they contain no readable results: {some_of([path.name for path, _ in skipped])}."
-        found[0] = replace(found[0], notes=(*found[0].notes, note))
-    return found
+        results[0] = replace(results[0], notes=(*results[0].notes, note))
+    return results
 
 
 def events_of_results(path: str, options: Options) -> Iterable[bytes] | None:
     """
-    The eval results at *path*, a file or a folder, as native events; None where it holds events or bare requests.
+    The eval results at *path*, a file or a folder, as native events; None if it holds events or requests.
 
     Raises:
         UsageError: the file cannot be opened.
@@ -108,8 +108,8 @@ def events_of_results(path: str, options: Options) -> Iterable[bytes] | None:
     if path == STANDARD_INPUT:
         return None
     if not isdir(path):  # noqa: PTH112  (the other one raises for a name that is too long)
-        told = holds_results(_content(path, at_most=1024**2))  # events may be far more than memory holds
-        if not (holds_results(_content(path)) if told is None else told):
+        is_result = holds_results(_content(path, at_most=1024**2))  # a file of events may not fit into memory
+        if not (holds_results(_content(path)) if is_result is None else is_result):
             return None
     results = read_results([path], options, lambda _: None)
     written = ((result, datetime.fromtimestamp(Path(result.name).stat().st_mtime, UTC)) for result in results)
@@ -125,7 +125,7 @@ def _read(path: str, options: Options, progress: ReadProgress) -> ResultFile:
 
 
 def _bfcl_cases(path: str) -> Sequence[str]:
-    """Cases that the result file beside a BFCL score file names; none for any other file."""
+    """Case ids from the result file beside a BFCL score file; none for any other file."""
     if "_score.json" not in path:
         return ()
     beside = next((file for file in map(Path, bfcl_result_files(PurePath(path))) if file.is_file()), None)
@@ -155,7 +155,7 @@ def _bytes(path: str, most: int, stdin: TextIO) -> bytes:
         return decompressed(stream).read(most)
 
 
-_of_pipe = lru_cache(_bytes)  # which gives what it holds only once, though a side may be read again
+_of_pipe = lru_cache(_bytes)  # a pipe can be read only once, but a side may be read again
 
 
 def as_events(result: ResultFile, *, written_at: datetime) -> Iterator[bytes]:
@@ -165,10 +165,10 @@ def as_events(result: ResultFile, *, written_at: datetime) -> Iterator[bytes]:
     The same attempt gives the same trace id whenever it is read, so that it counts once in a ledger.
 
     Args:
-        result: What a file of eval results said.
-        written_at: When the file was written, where it does not say so itself.
+        result: Content of a result file.
+        written_at: When the file was written, used if its content does not say.
     """
-    started_at = _told(result.written) or written_at
+    started_at = _time_of(result.written) or written_at
     times: Counter[tuple[object, ...]] = Counter()
     for attempt in result.attempts:
         key, model = attempt.key, attempt.model or PurePath(result.name).stem
@@ -196,7 +196,7 @@ def _event(attempt: Attempt, names: Sequence[object], started_at: datetime) -> b
     return json.dumps(event).encode()
 
 
-def _told(written: str) -> datetime | None:
+def _time_of(written: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(written)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Whether a report keeps what a team agreed on beforehand; what cannot be decided is broken, unless told otherwise."""
+"""Checks a report against the rules that a team agreed on; an undecided rule counts as broken unless configured."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from monitor.config.settings import Settings
 from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
 from monitor.errors import ConfigInvalid
 from monitor.evals.cases import Case, Pair
-from monitor.evals.comparison import Rates, pass_rate, worth
+from monitor.evals.comparison import Rates, efficiency, pass_rate
 from monitor.evals.formats.reading import text_of
 from monitor.evals.report import EvalReport
 from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import capitalised, counted, percent, points, points_of, some_of
 
 _Name = Annotated[str, AfterValidator(text_of)]
-"""A name as the readers of results write it."""
+"""A name, normalised as in result files."""
 
 _Ratio = Annotated[float, Field(ge=0, le=1)]
 _TierName = Literal["easy", "medium", "hard", "frontier", "hard_tier"]
@@ -31,9 +31,9 @@ _TierName = Literal["easy", "medium", "hard", "frontier", "hard_tier"]
 
 class FloorRule(Settings):
     """
-    A lower limit of the candidate's pass rate: of a tier, of a capability class, of both, or of everything.
+    A lower limit of the candidate's pass rate in a tier, a capability class, both, or the whole suite.
 
-    *tier* `hard_tier` is hard and frontier together; *by* is the number that the floor is held against.
+    *tier* `hard_tier` is hard and frontier together; *by* is the number that is compared with the floor.
     """
 
     pass_rate: _Ratio
@@ -46,10 +46,10 @@ class FloorRule(Settings):
 
 class Limits(Settings):
     """
-    Upper limits; those left out do not hold.
+    Upper limits; those left out are not checked.
 
-    *newly_failing* and *drop* are by tier, `hard_tier`, `all` or capability class: cases that passed and fail now, and
-    the fall of the pass rate (0 to 1).
+    *newly_failing* (cases that passed and fail now) and *drop* (of the pass rate, 0 to 1) are by tier, `hard_tier`,
+    `all` or capability class.
     """
 
     hard_share_of_failures: Annotated[float | None, Field(ge=0, le=1)] = None
@@ -60,13 +60,13 @@ class Limits(Settings):
 
 class Floors(Settings):
     """
-    Everything that a gate holds a report to.
+    All rules of a gate.
 
     Attributes:
         verdict: Verdicts that open the gate; a regression never does.
         must_pass: Cases, by name or as `task/name`, that the candidate has to pass.
-        undecided: Whether a rule that cannot be decided counts as broken.
-        unscored: What a case without a score counts as against a floor.
+        undecided: Whether a rule that cannot be decided stops the candidate.
+        unscored: How a case without a score counts against a floor.
     """
 
     floors: tuple[FloorRule, ...] = ()
@@ -87,8 +87,8 @@ def read_floors(name: str, content: bytes) -> Floors:
     floors = read_settings(Floors, name, content)
     has_verdict = "verdict" in floors.model_fields_set
     if not has_verdict and floors == Floors(undecided=floors.undecided, unscored=floors.unscored):
-        told = "holds no rule, so nothing would be checked: add verdict, floors, limits or must_pass"
-        raise ConfigInvalid(Problem(1, (), told).of(name))
+        problem = "holds no rule, so nothing would be checked: add verdict, floors, limits or must_pass"
+        raise ConfigInvalid(Problem(1, (), problem).of(name))
     return floors
 
 
@@ -108,11 +108,11 @@ _SHARES: Mapping[str, tuple[str, str, Callable[[float], str], str]] = {
         *(points, "share changed by {} beyond a uniform gain"),
     ),
 }
-"""By limit: what it is about, where in the report it is, how it is written, and the sentence about it."""
+"""By limit: name of the quantity, its field in `ShareReport`, its format, and the sentence about it."""
 
 
 class RuleState(StrEnum):
-    """What became of a rule."""
+    """The result of checking a rule."""
 
     KEPT = "kept"
     BROKEN = "broken"
@@ -122,11 +122,11 @@ class RuleState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class CheckedRule:
     """
-    One rule beside the report.
+    The result of one rule.
 
     Attributes:
-        name: The rule in a few words; stable, so that a CI can tell it from run to run.
-        sentence: What was found, one sentence.
+        name: The rule in a few words; stable, so that a CI recognises it in the next run.
+        sentence: The observed value and the limit, one sentence.
     """
 
     name: str
@@ -137,10 +137,10 @@ class CheckedRule:
 @dataclass(frozen=True, slots=True)
 class GateResult:
     """
-    Every rule, those that are kept last, and whether the report may pass.
+    The results of all rules, kept ones last.
 
     Attributes:
-        floors: Lowest pass rate agreed on by tier (`hard_tier` is hard and frontier together, `all` everything), ratio.
+        floors: Agreed floor by tier (`hard_tier` is hard and frontier together, `all` the whole suite), ratio.
     """
 
     rules: Sequence[CheckedRule]
@@ -158,32 +158,32 @@ class GateResult:
 
     @property
     def is_open(self) -> bool:
-        """Nothing stops the candidate."""
+        """Whether no rule stops the candidate."""
         return not self.broken
 
 
 def check(report: EvalReport, floors: Floors) -> GateResult:
-    """Each rule of *floors* beside *report*."""
-    checker = _Checker(report, floors)
+    """Checks *report* against each rule of *floors*."""
     of_tiers = (floor for floor in floors.floors if floor.capability is None)
     limits: dict[str, float] = {floor.tier or "all": floor.pass_rate for floor in of_tiers}
-    rules = sorted(checker.rules(), key=lambda rule: rule.state is RuleState.KEPT)
+    rules = sorted(_Checker(report, floors).rules(), key=lambda rule: rule.state is RuleState.KEPT)
     return GateResult(rules, undecided_fails=floors.undecided == "fails", floors=limits)
 
 
 class _Checker:
-    """Holds one report to one file of floors."""
+    """Checks one report against one file of rules."""
 
     def __init__(self, report: EvalReport, floors: Floors) -> None:
         self._report, self._floors = report, floors
         self._counts_unscored = floors.unscored == "fails"
         self._worst = report.worst_pairs if self._counts_unscored else report.pairs
         tiering = report.tiering
-        self._named: dict[str, list[Case]] = defaultdict(list)
+        self._by_name: dict[str, list[Case]] = defaultdict(list)
         for key, case in report.pairing.candidate.cases.items():
             for name in {str(key), key.case_id}:
-                self._named[name].append(case)
-        self._why_no_tiers = iter(() if tiering.is_told else (tiering.explanation, *tiering.notes))
+                self._by_name[name].append(case)
+        # An iterator, so that only the first sentence that needs a tier explains why there is none.
+        self._why_no_tiers = iter(() if tiering.has_tiers else (tiering.explanation, *tiering.notes))
 
     def rules(self) -> Iterator[CheckedRule]:
         """Every rule, the verdict first."""
@@ -200,20 +200,24 @@ class _Checker:
         *others, last = self._floors.verdict
         allowed = f"{', '.join(others)} or {last}" if others else last
         verdict = self._report.verdict.value
-        told = f"The verdict is {verdict}; the gate opens on {allowed}."
-        return _rule(f"verdict is {allowed}", told, is_kept=verdict in self._floors.verdict)
+        sentence = f"The verdict is {verdict}; the gate opens on {allowed}."
+        return _rule(f"verdict is {allowed}", sentence, is_kept=verdict in self._floors.verdict)
 
     def _unknown(self) -> Iterator[CheckedRule]:
-        """A run that broke off never passes; what the team agreed to leave out only counts if it turns the verdict."""
+        """
+        The rule on cases without a score.
+
+        It is broken if they decide the verdict; with `unscored: left_out`, only if they make it a regression.
+        """
         report = self._report
         if not report.pairing.unknown_after:
             return
         worst = report.worst_case.judged()
-        turns = any(stratum.has_fallen for name, stratum in worst.items() if name not in report.scope)
-        is_decided = self._counts_unscored or turns or report.comparison.aggregate is None
-        decided = report.decided_by_unknown if is_decided else None
-        told = decided or "Cases without a score do not turn the verdict."
-        yield _rule("no verdict by cases without a score", told, is_kept=decided is None)
+        may_regress = any(stratum.has_fallen for name, stratum in worst.items() if name not in report.scope)
+        matters = self._counts_unscored or may_regress or report.comparison.aggregate is None
+        decided = report.decided_by_unknown if matters else None
+        sentence = decided or "Cases without a score do not turn the verdict."
+        yield _rule("no verdict by cases without a score", sentence, is_kept=decided is None)
 
     def _floor(self, floor: FloorRule) -> CheckedRule:
         what, least = _words(floor.tier, floor.capability), percent(floor.pass_rate)
@@ -221,39 +225,39 @@ class _Checker:
         pairing = self._report.pairing
         cases = self._within(pairing.candidate.cases.values(), floor.tier, floor.capability)
         cases = [case for case in cases if self._counts_unscored or case.is_scored]
-        gone = [pairing.baseline.cases[key] for key in pairing.unpaired.baseline_only if self._counts_unscored]
-        missing = self._within(gone, floor.tier, floor.capability)
+        absent = [pairing.baseline.cases[key] for key in pairing.unpaired.baseline_only if self._counts_unscored]
+        missing = self._within(absent, floor.tier, floor.capability)
         rate, worst = self._rate(cases, 0), self._rate(cases, len(missing))
         if rate is None or worst is None:
-            told = f"{'is' if self._counts_unscored else 'has a score'} in the candidate"
-            return self._undecided(name, _no_case(what, told), floor.tier)
+            where = f"{'is' if self._counts_unscored else 'has a score'} in the candidate"
+            return self._undecided(name, _no_case(what, where), floor.tier)
         is_bound = floor.by == "lower_bound"
-        reached, at_worst = ((each.lower if is_bound else each.estimate) for each in (rate, worst))
-        told = f"{capitalised(what)} passes {percent(rate.estimate)} of {counted(len(cases), 'case')}"
-        told += f", at least {percent(rate.lower)}" * is_bound
+        observed, at_worst = ((interval.lower if is_bound else interval.estimate) for interval in (rate, worst))
+        sentence = f"{capitalised(what)} passes {percent(rate.estimate)} of {counted(len(cases), 'case')}"
+        sentence += f", at least {percent(rate.lower)}" * is_bound
         unscored = sum(case.unscored > 0 for case in cases) if self._counts_unscored else 0
-        told += f", {unscored:,} of them without a score and counted as failed" * bool(unscored)
-        if reached < floor.pass_rate:
+        sentence += f", {unscored:,} of them without a score and counted as failed" * bool(unscored)
+        if observed < floor.pass_rate:
             agreed = f", agreed by {floor.agreed_by}" * bool(floor.agreed_by)
             agreed += f" on {floor.agreed_on}" * bool(floor.agreed_on)
-            return _rule(name, f"{told}, below the floor of {least}{agreed}.", is_kept=False)
-        doubt = at_worst < floor.pass_rate
-        told += f", but {percent(at_worst)} if the {counted(len(missing), 'missing case')} failed" * doubt
-        return _rule(name, f"{told}; the floor is {least}.", is_kept=True, is_doubtful=doubt)
+            return _rule(name, f"{sentence}, below the floor of {least}{agreed}.", is_kept=False)
+        is_undecided = at_worst < floor.pass_rate
+        sentence += f", but {percent(at_worst)} if the {counted(len(missing), 'missing case')} failed" * is_undecided
+        return _rule(name, f"{sentence}; the floor is {least}.", is_kept=True, is_undecided=is_undecided)
 
     def _rate(self, cases: Sequence[Case], missing: int) -> Interval | None:
-        """Pass rate over *cases* and *missing* ones that failed; attempts without a score count as the rules say."""
-        known = [case.settled(passed=False) if self._counts_unscored else case for case in cases]
-        if not len(known) + missing:
+        """Pass rate over *cases* and *missing* failed ones; attempts without a score count as the rules configure."""
+        settled = [case.settled(passed=False) if self._counts_unscored else case for case in cases]
+        if not len(settled) + missing:
             return None
-        attempts = np.array([case.scored for case in known] + [1] * missing, dtype=np.int64)
-        rates = np.array([case.rate for case in known] + [0.0] * missing)
+        attempts = np.array([case.scored for case in settled] + [1] * missing, dtype=np.int64)
+        rates = np.array([case.rate for case in settled] + [0.0] * missing)
         confidence = self._report.comparison.confidence
-        return pass_rate(Rates(rates, attempts, worth(known) if known else 1.0), confidence=confidence)
+        return pass_rate(Rates(rates, attempts, efficiency(settled) if settled else 1.0), confidence=confidence)
 
     def _share(self) -> Iterator[CheckedRule]:
         share = self._report.comparison.share
-        for limit, (what, of, words, sentence) in _SHARES.items():
+        for limit, (what, field_name, words, template) in _SHARES.items():
             most = getattr(self._floors.limits, limit)
             if most is None:
                 continue
@@ -261,12 +265,12 @@ class _Checker:
             if share is None:
                 yield self._undecided(name, f"The {what} is not known.", _HARD)
             else:
-                found = getattr(share, of).estimate
-                told = f"The {sentence.format(words(found))}; the limit is {words(most)}."
-                yield _rule(name, told, is_kept=found <= most)
+                observed = getattr(share, field_name).estimate
+                sentence = f"The {template.format(words(observed))}; the limit is {words(most)}."
+                yield _rule(name, sentence, is_kept=observed <= most)
 
     def _within(self, cases: Iterable[_Counted], tier: str | None, capability: str | None) -> Sequence[_Counted]:
-        """Those of *cases* in a tier, in a class, or all of them."""
+        """*cases* in a tier and a class; None stands for all."""
         tiers = None if tier is None else HARD_TIER if tier == _HARD else {Tier(tier)}
         of_class = (case for case in cases if capability in {None, case.capability})
         return [case for case in of_class if tiers is None or self._report.tiering.tier_of(case.key) in tiers]
@@ -277,16 +281,16 @@ class _Checker:
         worst = self._within(self._worst, *of)
         failing = [str(pair.key) for pair in self._within(self._report.pairs, *of) if pair.is_newly_failing]
         known = set(failing)
-        unseen = [str(pair.key) for pair in worst if pair.is_newly_failing and str(pair.key) not in known]
+        possible = [str(pair.key) for pair in worst if pair.is_newly_failing and str(pair.key) not in known]
         if not worst:
             return self._undecided(name, _no_case(words, "ran on both"), of[0])
-        told = f"Passed and fail now in {words}: {counted(len(failing), 'case')}"
-        told += f" ({some_of(failing, _SHOWN)})" * bool(failing) + f"; the limit is {most}."
-        doubt = len(failing) <= most < len(failing) + len(unseen)
-        if doubt:
-            named = some_of(unseen, _SHOWN)
-            told = f"No score in the candidate for cases that the baseline passes in {words}: {named}; run them."
-        return _rule(name, told, is_kept=len(failing) <= most, is_doubtful=doubt)
+        sentence = f"Passed and fail now in {words}: {counted(len(failing), 'case')}"
+        sentence += f" ({some_of(failing, _SHOWN)})" * bool(failing) + f"; the limit is {most}."
+        is_undecided = len(failing) <= most < len(failing) + len(possible)
+        if is_undecided:
+            named = some_of(possible, _SHOWN)
+            sentence = f"No score in the candidate for cases that the baseline passes in {words}: {named}; run them."
+        return _rule(name, sentence, is_kept=len(failing) <= most, is_undecided=is_undecided)
 
     def _drop(self, scope: str, most: float) -> CheckedRule:
         of, words = _parts(scope), _words(*_parts(scope))
@@ -295,33 +299,32 @@ class _Checker:
         if not pairs:
             return self._undecided(name, _no_case(words, "ran on both"), of[0])
         (before, after), at_worst = _mean_rates(pairs), _mean_rates(self._within(self._worst, *of))
-        lost, lost_at_worst = before - after, at_worst[0] - at_worst[1]
-        told = f"{capitalised(words)} passes {percent(before)} → {percent(after)}, {points(-lost)}"
-        doubt = lost <= most + _ROUNDING < lost_at_worst
-        told += f", but {points(-lost_at_worst)} if what has no score failed" * doubt
-        told += f"; the limit is {points(-most)}."
-        return _rule(name, told, is_kept=lost <= most + _ROUNDING, is_doubtful=doubt)
+        drop, drop_at_worst = before - after, at_worst[0] - at_worst[1]
+        sentence = f"{capitalised(words)} passes {percent(before)} → {percent(after)}, {points(-drop)}"
+        is_undecided = drop <= most + _ROUNDING < drop_at_worst
+        sentence += f", but {points(-drop_at_worst)} if what has no score failed" * is_undecided
+        sentence += f"; the limit is {points(-most)}."
+        return _rule(name, sentence, is_kept=drop <= most + _ROUNDING, is_undecided=is_undecided)
 
     def _must_pass(self, case_name: str) -> CheckedRule:
         name = f"{case_name} passes"
-        found = self._named.get(case_name, ())
-        failed = [case for case in found if case.is_scored and case.standing <= _HALF]
+        named = self._by_name.get(case_name, ())
+        failed = [case for case in named if case.is_scored and case.audited_rate <= _HALF]
         if failed:
             failure = next((f" ({case.failure})" for case in failed if case.failure), "")
             return _rule(name, f"{case_name} must pass but fails{failure}.", is_kept=False)
-        if not found or not all(case.is_scored for case in found):
-            told = "has no score in" if found else "is not in"
-            return self._undecided(name, f"{case_name} must pass but {told} the candidate's results.")
+        if not named or not all(case.is_scored for case in named):
+            problem = "has no score in" if named else "is not in"
+            return self._undecided(name, f"{case_name} must pass but {problem} the candidate's results.")
         return _rule(name, f"{case_name} passes.", is_kept=True)
 
     def _undecided(self, name: str, sentence: str, tier: str | None = None) -> CheckedRule:
-        """A rule that nothing is known of; the first about a *tier* says why there are no tiers, if there are none."""
-        return _rule(name, " ".join((sentence, *(self._why_no_tiers if tier else ()))), is_kept=True, is_doubtful=True)
+        """A rule without data; the first about a *tier* says why there are no tiers."""
+        return _rule(name, " ".join((sentence, *(self._why_no_tiers if tier else ()))), is_kept=True, is_undecided=True)
 
 
-def _rule(name: str, sentence: str, *, is_kept: bool, is_doubtful: bool = False) -> CheckedRule:
-    """A rule that holds or does not; a doubtful one holds as far as is known."""
-    state = RuleState.UNDECIDED if is_doubtful else RuleState.KEPT
+def _rule(name: str, sentence: str, *, is_kept: bool, is_undecided: bool = False) -> CheckedRule:
+    state = RuleState.UNDECIDED if is_undecided else RuleState.KEPT
     return CheckedRule(name, state if is_kept else RuleState.BROKEN, sentence)
 
 
@@ -330,7 +333,7 @@ def _mean_rates(pairs: Sequence[Pair]) -> tuple[float, float]:
 
 
 def _parts(scope: str) -> tuple[str | None, str | None]:
-    """The tier and the class that a limit is for."""
+    """The tier and the class of a limit's scope."""
     if scope == "all":
         return None, None
     return (scope, None) if scope in _TIER_NAMES else (None, scope.removeprefix(_CLASS))
@@ -342,5 +345,5 @@ def _words(tier: str | None, capability: str | None) -> str:
     return " of ".join(filter(None, (of_tier, of_class))) or "the whole suite"
 
 
-def _no_case(words: str, told: str) -> str:
-    return f"No case of {words} {told}.".replace(" of the whole suite", "")
+def _no_case(words: str, predicate: str) -> str:
+    return f"No case of {words} {predicate}.".replace(" of the whole suite", "")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from msgspec import structs
 
 from monitor.difficulty.tiers import Tier
-from monitor.evals.cases import Belief, Case, CaseKey, Pairing, Run, pair_runs
+from monitor.evals.cases import Case, CaseKey, Corrected, Pairing, Run, pair_runs
 from monitor.labels.source_verdicts import PatternCount
 from monitor.rollout.cohort import Arm, Cohort, Stratum
 from monitor.rollout.labelling import Labelling, weigh_labels
@@ -86,4 +86,4 @@ def _corrected_case(case: Case, pass_rate: Mapping[str, float], plain: float, wi
     passed = float(checked - do_fail + checked_passes - fail_after_all)  # people's verdicts count as they are
     passed += (case.passed - checked_passes) * pass_rate.get(_PASSED, 1.0)
     passed += (case.scored - case.passed - checked) * pass_rate.get(_FAILED, 0.0)
-    return structs.replace(case, belief=Belief(passed / case.scored, plain, with_correction))
+    return structs.replace(case, corrected=Corrected(passed / case.scored, plain, with_correction))

@@ -1,9 +1,8 @@
 """
-A report in every form that is text, and what every form says in the same words.
+Renders a report in every text format, with the same wording in each.
 
-The HTML is one file with nothing to load and no script, charts as SVG, light and dark. Of the Markdown, verdict, gate
-and cases are open, and the rest is to unfold. Of the JSON, `schema` names the version of its form, and a golden file
-in the tests holds it.
+The HTML is one file without scripts or external resources, with charts as SVG, light and dark. The Markdown shows
+verdict, gate and cases, and folds the rest. The JSON names its version in `schema`, and a golden file tests its form.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ from monitor.rollout.wording import bounds, count, counted, one_line, percent, p
 
 SCHEMA = "cliffwatch.eval-report/v1"
 HEADINGS = ("cases", "before", "after", "change", "bounds", "failures", "lost", "won", "p")
-"""Names of what `cells` gives."""
+"""Headings of the columns of `cells`."""
 
 VARIANT_HEADINGS = ("cases", "as written", "variants", *HEADINGS[3:6], "brittle", "variants only", "p")
-"""The same for a case and its variants."""
+"""Headings of the columns of `cells` that compare cases with their variants."""
 
 _NAMED = 5
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -60,7 +59,7 @@ def cells(stratum: Stratum) -> Sequence[str]:
 
 
 def rate_rows(report: EvalReport, gate: GateResult | None) -> Sequence[RateRow]:
-    """The rows of the chart of pass rates, each with the floor that a gate holds it to."""
+    """The rows of the chart of pass rates, each with its floor in the gate."""
     floors = {} if gate is None else gate.floors
     return [
         RateRow(name, stratum.before, stratum.after, floors.get(name.replace(" ", "_")))
@@ -69,14 +68,14 @@ def rate_rows(report: EvalReport, gate: GateResult | None) -> Sequence[RateRow]:
 
 
 def classes_worst_first(comparison: Comparison) -> Mapping[str, Stratum]:
-    """Capability classes by their change; none where there is only one, which is everything over again."""
+    """Capability classes by their change; none if there is only one, which is the same as all cases."""
     classes = comparison.capabilities
     names = sorted(classes, key=lambda name: classes[name].change.estimate) if len(classes) > 1 else []
     return {name: classes[name] for name in names}
 
 
 def case_lists(report: EvalReport) -> Sequence[tuple[str, str, Sequence[Pair]]]:
-    """The lists of cases that have one: a name, what it means, the cases."""
+    """The lists of cases that are not empty: name, meaning and cases."""
     lists = (
         ("Lost", "passed before and failed now", report.lost),
         ("Won", "failed before and passed now", report.won),
@@ -87,7 +86,7 @@ def case_lists(report: EvalReport) -> Sequence[tuple[str, str, Sequence[Pair]]]:
 
 
 def cases_line(report: EvalReport) -> str:
-    """How many cases are lost, won, flaky and without a score in the candidate, and the first that are lost."""
+    """Numbers of cases that are lost, won, flaky and without a score in the candidate, and the first lost ones."""
     counts = f"{len(report.lost):,} lost, {len(report.won):,} won"
     counts += f", {len(report.flaky):,} flaky" if report.flaky else ""
     unknown = len(report.pairing.unknown_after)
@@ -97,8 +96,8 @@ def cases_line(report: EvalReport) -> str:
 
 
 def case_words(case: Pair, longest: int) -> str:
-    """One case of a list, and what went wrong in at most *longest* letters; 0 leaves it out."""
-    before, after = case.baseline.standing, case.candidate.standing
+    """One case of a list, and its failure in at most *longest* characters."""
+    before, after = case.baseline.audited_rate, case.candidate.audited_rate
     about = [case.tier.value] if case.tier is not Tier.UNTIERED else []
     about += [case.capability] if case.capability else []
     about += [f"{percent(before)} → {percent(after)}"] if not {before, after} <= {0.0, 1.0} else []
@@ -108,14 +107,14 @@ def case_words(case: Pair, longest: int) -> str:
 
 
 def gate_line(gate: GateResult) -> str:
-    """Whether the gate is open, and because of how many rules it is not."""
+    """Whether the gate is open, and how many rules keep it closed."""
     rules = counted(len(gate.rules), "rule")
     kept = sum(rule.state is RuleState.KEPT for rule in gate.rules)
     return f"open, {kept:,} of {rules} kept" if gate.is_open else f"closed by {len(gate.broken):,} of {rules}"
 
 
 def repeats(comparison: Comparison) -> Iterator[str]:
-    """Per row, how reliably repeated cases pass; nothing where each case was asked once."""
+    """Per row, how reliably repeated cases pass; nothing if each case was asked once."""
     for name, stratum in comparison.rows().items():
         if stratum.flaky or stratum.tries > 1:
             share = f"{stratum.flaky:,} of {counted(stratum.cases, 'case')} flaky ({stratum.flaky / stratum.cases:.0%})"
@@ -124,7 +123,7 @@ def repeats(comparison: Comparison) -> Iterator[str]:
 
 
 def provenance(report: EvalReport) -> Iterator[str]:
-    """Where the numbers come from, and what they mean."""
+    """The sources of the numbers, and how to read them."""
     yield report.tiering.explanation
     yield from report.tiering.notes
     for name, source in (("Baseline", report.baseline), ("Candidate", report.candidate)):
@@ -143,21 +142,21 @@ def provenance(report: EvalReport) -> Iterator[str]:
 def _environment() -> Environment:
     environment = templates_of("monitor.evals", finalize=_valid)
     environment.filters["bounds"] = bounds
-    said = (cells, rate_rows, classes_worst_first, case_lists, cases_line, case_words, gate_line, repeats, provenance)
-    environment.globals |= {each.__name__: each for each in said}
+    shared = (cells, rate_rows, classes_worst_first, case_lists, cases_line, case_words, gate_line, repeats, provenance)
+    environment.globals |= {function.__name__: function for function in shared}
     environment.globals |= {"HEADINGS": HEADINGS, "VARIANT_HEADINGS": VARIANT_HEADINGS}
     environment.globals["chart_style"] = Markup(CHART_STYLE)  # noqa: S704  (our own)
     return environment
 
 
 def _valid(value: object) -> object:
-    """*value* without what XML 1.0 has no letter for: a failure's text is whatever a model said."""
+    """*value* without characters that XML 1.0 does not allow: a failure's text may hold any output of a model."""
     text = _NO_XML.sub("", str(value))
-    return Markup(text) if isinstance(value, Markup) else text  # noqa: S704  (what is escaped stays so)
+    return Markup(text) if isinstance(value, Markup) else text  # noqa: S704  (it was escaped before)
 
 
 class ReportFormat(StrEnum):
-    """How a report is written."""
+    """The format of a report."""
 
     TABLE = "table"
     MARKDOWN = "markdown"
@@ -180,19 +179,19 @@ _BY_ENDING = {PurePath(template).suffix: form for form, template in _TEMPLATES.i
 
 def format_of(path: str) -> ReportFormat:
     """
-    The format that a file's ending asks for.
+    The report format of a file name's ending.
 
     Raises:
-        UsageError: none does.
+        UsageError: no format has this ending.
     """
-    found = _BY_ENDING.get(PurePath(path).suffix.casefold())
-    if found is None:
+    report_format = _BY_ENDING.get(PurePath(path).suffix.casefold())
+    if report_format is None:
         raise UsageError(f"{path} does not say its format by its ending; give one of {', '.join(_BY_ENDING)}.")
-    return found
+    return report_format
 
 
 def render(report: EvalReport, gate: GateResult | None, form: ReportFormat) -> Iterator[str]:
-    """*report* as text in *form*, which is any but a table; block by block, so that it is never held whole."""
+    """*report* as text in *form* (not a table), in blocks, so that memory never holds all of it."""
     if form is ReportFormat.JSON:
         pieces = json_report(report, gate)
     else:
@@ -203,7 +202,7 @@ def render(report: EvalReport, gate: GateResult | None, form: ReportFormat) -> I
 
 def json_report(report: EvalReport, gate: GateResult | None = None) -> Iterator[str]:
     """
-    *report* in its stable form, and what the gate says of it, if there is one; rates are pass rates, 0 to 1.
+    *report* as JSON, with the result of the gate if there is one; rates are pass rates, 0 to 1.
 
     In pieces, since a large suite has many cases.
     """
@@ -254,7 +253,7 @@ def _listed(values: Iterator[Any]) -> Iterator[str]:
 
 def _indented(value: Any, width: int) -> str:
     text = json.format(json.encode(value), indent=2).decode()
-    if not text.replace("\n", "").isprintable():  # a terminal's own escapes would be no JSON
+    if not text.replace("\n", "").isprintable():  # terminal escapes are no valid JSON
         text = "".join(each if each.isprintable() or each == "\n" else dumps(each)[1:-1] for each in text)
     return text.replace("\n", f"\n{' ' * width}")
 
@@ -288,9 +287,9 @@ def _both(baseline: object, candidate: object) -> dict[str, Any]:
 
 
 def _case(pair: Pair) -> dict[str, Any]:
-    said: dict[str, Any] = {"before": pair.baseline.standing, "after": pair.candidate.standing}
-    said |= {"failure": pair.candidate.failure, "flaky": pair.is_flaky}
-    return {**_key(pair.key), **_fields(pair, "tier", "capability"), **said}
+    result: dict[str, Any] = {"before": pair.baseline.audited_rate, "after": pair.candidate.audited_rate}
+    result |= {"failure": pair.candidate.failure, "flaky": pair.is_flaky}
+    return {**_key(pair.key), **_fields(pair, "tier", "capability"), **result}
 
 
 def _key(key: CaseKey) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The whole report as one value: what was compared, what came out, and what it means."""
+"""The eval report as one value: the runs, the estimates, and the verdict with its reasons."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SCORER = "scorer"  # a test or a judge
 @dataclass(frozen=True, slots=True)
 class ArmSource:
     """
-    Where one run came from.
+    The source of one run.
 
     Attributes:
-        label: What the run is called: its model, or its files where they name none.
-        files: As they were named.
-        formats: What they are.
-        notes: What was chosen or guessed while reading, one sentence each.
+        label: Name of the run: its model, or its files if they name none.
+        files: File names as given.
+        formats: Formats of the files.
+        notes: Choices and guesses made while reading, one sentence each.
     """
 
     label: str
@@ -46,14 +46,14 @@ class ArmSource:
 @dataclass(frozen=True)
 class EvalReport:
     """
-    What an upgrade does to an eval suite, in the words of live rollouts.
+    The effect of an upgrade on an eval suite, in the terms of live rollouts.
 
-    The ladder is that of docs/verdicts.md, with tests for one look at a fixed sample. What is worse is shown on the
-    cases that both runs have a score for; what is not worse has to hold if whatever has no score failed.
+    Verdicts are those of docs/verdicts.md, with tests for one look at a fixed sample. A regression is tested on the
+    cases with a score in both runs; `ok` also has to hold if every case without a score failed.
 
     Attributes:
-        policy: The jump of the share that matters, the margins of `ok`, and the error rate.
-        labelling: What people who checked the scores say of them; None where nobody did.
+        policy: Sets the jump of the share that matters, the margins of `ok`, and the error rate.
+        labelling: The scorer's errors according to people; None if nobody checked scores.
 
     Raises:
         UsageError: the runs have no case in common.
@@ -77,61 +77,61 @@ class EvalReport:
 
     @property
     def worst_pairs(self) -> Sequence[Pair]:
-        """The pairs if whatever the candidate leaves unknown failed; made anew, for a large suite has many."""
+        """The pairs as if everything unknown in the candidate had failed; not cached, as a large suite has many."""
         return self.pairs if self.pairing.is_complete else self.tiering.tiered(self.pairing.worst_case())
 
     @cached_property
     def comparison(self) -> Comparison:
-        """What the pairs say."""
+        """Estimates over the pairs."""
         return compare(self.pairs, confidence=1.0 - self.policy.error_rate)
 
     @cached_property
     def worst_case(self) -> Comparison:
-        """What the worst pairs say."""
+        """Estimates over the worst pairs."""
         worst = self.worst_pairs
         return self.comparison if worst is self.pairs else compare(worst, confidence=self.comparison.confidence)
 
     @cached_property
     def audit(self) -> Audit:
-        """What the suite cannot see."""
+        """What the suite cannot detect."""
         return audit(self.pairing, self.comparison, min_hard_failures=self.policy.min_hard_failures)
 
     @property
     def tiers_by(self) -> TiersBy:
-        """What gave the cases their tier."""
+        """The source of tiers."""
         by_source = {TierSource.LABELS: TiersBy.DECLARED, TierSource.NONE: TiersBy.NONE}
         return by_source.get(self.tiering.source, TiersBy.LEARNT)
 
     @cached_property
     def _changes(self) -> Sequence[Pair]:
-        """Every case that changed sides or is flaky: steady ones first, then the hardest."""
+        """Every case that changed sides or is flaky: flaky ones last, otherwise hardest first."""
         changed = [pair for pair in self.pairs if pair.is_newly_failing or pair.is_newly_passing or pair.is_flaky]
         return sorted(changed, key=lambda pair: (pair.is_flaky, -TIERS.index(pair.tier) if pair.tier in TIERS else 0))
 
     @property
     def lost(self) -> Sequence[Pair]:
-        """Every case that is newly failing."""
+        """Newly failing cases."""
         return [pair for pair in self._changes if pair.is_newly_failing]
 
     @property
     def won(self) -> Sequence[Pair]:
-        """Every case that is newly passing."""
+        """Newly passing cases."""
         return [pair for pair in self._changes if pair.is_newly_passing]
 
     @cached_property
     def variants(self) -> Mapping[str, Stratum]:
-        """The candidate's cases as written, and after that their variants, by scope; empty without any."""
+        """The candidate's cases as written (before) and in variants (after), by scope; empty without variants."""
         families = self.tiering.tiered(self.pairing.candidate.families)
         return compare(families, confidence=self.comparison.confidence).judged() if families else {}
 
     @property
     def brittle(self) -> Sequence[Pair]:
-        """Every case that passes as written, while half of its variants or more fail."""
+        """Cases that pass as written while at least half of their variants fail."""
         return [pair for pair in self.tiering.tiered(self.pairing.candidate.families) if pair.is_newly_failing]
 
     @property
     def flaky(self) -> Sequence[Pair]:
-        """Every case that passed some attempts and failed others within a run."""
+        """Cases that passed some attempts and failed others within a run."""
         return [pair for pair in self._changes if pair.is_flaky]
 
     @cached_property
@@ -141,7 +141,7 @@ class EvalReport:
 
     @cached_property
     def verdict(self) -> VerdictState:
-        """In the words of live rollouts, worst first; `waiting` where too little is known."""
+        """The gravest verdict that the estimates support; `waiting` if too little is known."""
         if self.scope:
             return VerdictState.REGRESSION
         if self._is_cliff():
@@ -154,14 +154,14 @@ class EvalReport:
             return False
         hard_counts = (hard.failures_before, hard.failures_after, hard.passed_before, hard.passed_after)
         easier_counts = (easier.failures_before, max(easier.failures_after, easier.failures_before / CLEARLY_FEWER))
-        is_told = min(hard_counts) >= self.policy.min_hard_failures and min(easier_counts) >= MIN_EASIER_FAILURES
+        has_enough = min(hard_counts) >= self.policy.min_hard_failures and min(easier_counts) >= MIN_EASIER_FAILURES
         has_jumped = share.change.estimate >= self.policy.share_jump and share.change.lower > 0.0
         is_better = self.comparison.aggregate.change.estimate >= 0.0
-        return is_told and has_jumped and is_better and share.excess.lower > 0.0
+        return has_enough and has_jumped and is_better and share.excess.lower > 0.0
 
     @cached_property
     def _claims(self) -> Mapping[str, tuple[Stratum, float]]:
-        """What `ok` has to rule out, by scope, and by how much."""
+        """The worst-case stratum and the margin that `ok` has to rule out, by scope."""
         judged = self.worst_case.judged()
         margins = {"all": self.policy.ok_margin, "hard": self.policy.ok_margin_hard}
         return {name: (judged[name], margin) for name, margin in margins.items() if name in judged}
@@ -174,9 +174,10 @@ class EvalReport:
     @property
     def cases_needed(self) -> int | None:
         """
-        Cases like these that would show `ok` at the present rates; bounds narrow with the square root of the cases.
+        Further cases like these that would give `ok` at the present rates.
 
-        0 where it is shown, None where more cases would not.
+        Bounds narrow with the square root of the number of cases. 0 if the verdict is `ok` already, None if no number
+        of cases gives it.
         """
         needed = [_cases_to_claim(stratum, margin) for stratum, margin in self._claims.values()]
         if self.comparison.aggregate is None or any(each is None for each in needed):
@@ -185,10 +186,10 @@ class EvalReport:
 
     @property
     def obstacles(self) -> Iterator[str]:
-        """Sentences: what more cases will not remove."""
+        """Sentences about what more cases will not change."""
         if self.comparison.aggregate is None:
             yield "No case has a score in both runs; run the suite again."
-        if not self.tiering.is_told:
+        if not self.tiering.has_tiers:
             yield " ".join((self.tiering.explanation, *self.tiering.notes))
         elif self.comparison.hard_tier is None and self.worst_case.hard_tier is None:
             yield "No case is in the hard tier, so the report says nothing about it."
@@ -196,16 +197,16 @@ class EvalReport:
 
     @cached_property
     def decided_by_unknown(self) -> str | None:
-        """What would be worse, shown or beyond its margin, if the cases without a score in the candidate failed."""
+        """A sentence if a scope would be worse or beyond its margin with all cases without a score failed."""
         unknown, observed, worst = self.pairing.unknown_after, self.comparison.judged(), self.worst_case.judged()
         fallen = _fallen(self.worst_case)
         beyond = [name for name, (stratum, margin) in self._claims.items() if stratum.change.estimate < -margin]
-        turned = [name for name in (*fallen, *beyond) if unknown and name not in self.scope]
-        changes = {name: worst[name].change.estimate for name in turned}
-        lost = [name for name in changes if name not in observed or changes[name] < observed[name].change.estimate]
-        if not lost:
+        worse = [name for name in (*fallen, *beyond) if unknown and name not in self.scope]
+        changes = {name: worst[name].change.estimate for name in worse}
+        turned = [name for name in changes if name not in observed or changes[name] < observed[name].change.estimate]
+        if not turned:
             return None
-        name = min(lost, key=changes.__getitem__)
+        name = min(turned, key=changes.__getitem__)
         return (
             f"If the {counted(len(unknown), 'case')} without a score in the candidate failed, {scope_words(name)} "
             f"would go {_rates(worst[name])}, {with_bounds(worst[name].change)}: run them again "
@@ -245,7 +246,7 @@ class EvalReport:
 
     @property
     def audits_needed(self) -> int:
-        """More scores of each run that people should check; at most those that they have not."""
+        """Further scores of each run that people should check; at most as many as are unchecked."""
         if self.labelling is None:
             return 0
         unchecked = max(labels.sources.get("judge", 0) - labels.audited for labels in self.labelling.arms)
@@ -253,7 +254,7 @@ class EvalReport:
 
     @property
     def reasons(self) -> Iterator[str]:
-        """Sentences with numbers, most telling first."""
+        """Sentences with numbers, most important first."""
         comparison, judged, state = self.comparison, self.comparison.judged(), self.verdict
         arms = {} if self.labelling is None else dict(zip(ArmName, self.labelling.arms, strict=True))
         moved = () if self.labelling is None else self.labelling.moved
@@ -263,7 +264,7 @@ class EvalReport:
         if not moved and all(labels.judge for labels in arms.values()):
             for arm, labels in arms.items():
                 yield f"On the {arm} the {_SCORER} {judge_words(labels.judge[TierGroup.ALL])}."
-        if not self.tiering.is_told or (comparison.hard_tier is None and self.worst_case.hard_tier is None):
+        if not self.tiering.has_tiers or (comparison.hard_tier is None and self.worst_case.hard_tier is None):
             yield next(iter(self.obstacles))
         yield from self._unknown()
         yield from (
@@ -281,16 +282,16 @@ class EvalReport:
             yield "Too few cases, or too small a rise, to call the hard tier left behind."
         for name, stratum in self.variants.items():
             if stratum.has_fallen:
-                told = f"Brittle, {scope_words(name)}: {percent(stratum.before.estimate)} pass as written"
-                yield f"{told} and {percent(stratum.after.estimate)} in variants, {with_bounds(stratum.change)}."
+                text = f"Brittle, {scope_words(name)}: {percent(stratum.before.estimate)} pass as written"
+                yield f"{text} and {percent(stratum.after.estimate)} in variants, {with_bounds(stratum.change)}."
 
     def _unknown(self) -> Iterator[str]:
-        found = [self.pairing.candidate.cases.get(key) for key in self.pairing.unknown_after]
-        if found:
-            reasons = Counter("missing" if case is None else case.unscored_because or "no score" for case in found)
-            told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-            told = f"Without a score in the candidate: {counted(len(found), 'case')} ({told})"
-            yield f"{told}, left out of the comparison and failed for a gate."
+        unknown = [self.pairing.candidate.cases.get(key) for key in self.pairing.unknown_after]
+        if unknown:
+            reasons = Counter("missing" if case is None else case.unscored_because or "no score" for case in unknown)
+            counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+            text = f"Without a score in the candidate: {counted(len(unknown), 'case')} ({counts})"
+            yield f"{text}, left out of the comparison and failed for a gate."
         yield from filter(None, [self.decided_by_unknown])
 
 
@@ -313,17 +314,17 @@ def _fallen(comparison: Comparison) -> Sequence[str]:
 
 
 def _cases_to_claim(stratum: Stratum, margin: float) -> int | None:
-    room = stratum.change.estimate + margin
+    width = stratum.change.estimate + margin  # largest distance of the lower bound that is within the margin
     if stratum.change.lower >= -margin:
         return 0
-    if room <= 0.0:
+    if width <= 0.0:
         return None
-    return math.ceil(stratum.cases * ((stratum.change.estimate - stratum.change.lower) / room) ** 2) - stratum.cases
+    return math.ceil(stratum.cases * ((stratum.change.estimate - stratum.change.lower) / width) ** 2) - stratum.cases
 
 
 def scope_words(scope: str) -> str:
     """
-    A scope as people read it.
+    Name of a scope in sentences.
 
     >>> scope_words("hard"), scope_words("capability:refunds")
     ('the hard tier', 'class refunds')

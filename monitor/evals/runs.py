@@ -1,4 +1,4 @@
-"""Which runs are meant, among those that files hold, and under which names their cases meet."""
+"""Chooses the runs to compare among those in the files, and the column that names their cases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monitor.rollout.wording import some_of
 _ENOUGH_IN_COMMON = 0.5
 _SHOWN = 20
 _OTHER_SCALE = 4.0
-"""A highest score that is on another scale than one from 0 to 1."""
+"""Highest score from which the scale is not 0 to 1."""
 
 _REPEAT = re.compile(r"[-_ ]?(run|trial|attempt|epoch|repeat|rep|seed|iteration)[-_ ]?\d+$", re.IGNORECASE)  # of a file
 
@@ -27,12 +27,12 @@ _REPEAT = re.compile(r"[-_ ]?(run|trial|attempt|epoch|repeat|rep|seed|iteration)
 @dataclass(frozen=True, slots=True)
 class Side:
     """
-    What was named as one side of a comparison.
+    One side of a comparison, as given on the command line.
 
     Attributes:
-        path: What was named.
-        model: Which model is meant, or None where there is only one; `model [prompt]` for one of its prompts.
-        option: How to name a model, for messages.
+        path: File or folder.
+        model: The model to compare, or None if there is only one; `model [prompt]` for one of its prompts.
+        option: Option that names a model, for messages.
     """
 
     path: str
@@ -45,10 +45,10 @@ ReadSide = Callable[[Side, Options], Sequence[ResultFile]]
 
 def paired(before: Side, after: Side, read: ReadSide, options: Options) -> tuple[Pairing, ArmSource, ArmSource]:
     """
-    Both runs beside each other, by the first column that names the cases of both.
+    Pairs both runs by the first column that names the cases of both.
 
-    An id that each run draws anew pairs nothing, and one that stands for many rows names a group: then the next column
-    that may name a case is tried.
+    An id that each run draws anew pairs nothing, and an id of many rows names a group; then the next column that may
+    name a case is tried.
 
     Raises:
         UsageError: there is no such run, or several and none was named.
@@ -58,36 +58,36 @@ def paired(before: Side, after: Side, read: ReadSide, options: Options) -> tuple
     while len(tried) < len(columns):
         column = columns[len(tried)]
         asked = options if column is None else replace(options, columns={**options.columns, "case": column})
-        found = [_Folded(side, read(side, asked)) for side in (before, after)]  # one by one: attempts are many
+        sides = [_Folded(side, read(side, asked)) for side in (before, after)]  # one by one: attempts are many
         if column is None:
-            shared = _shared_outcomes(*found)
+            shared = _shared_outcomes(*sides)
             if shared and not options.preferred:
                 options = replace(options, preferred=shared)
                 continue
-            columns = [None, *(name for name in found[0].case_columns[1:] if name in found[1].case_columns)]
-        low, high = sorted(each.highest for each in found)
+            columns = [None, *(name for name in sides[0].case_columns[1:] if name in sides[1].case_columns)]
+        low, high = sorted(side.highest for side in sides)
         if 0.0 < low <= 1.0 and high >= _OTHER_SCALE:
             raise UsageError(
-                f"{before.path} and {after.path} have scores of up to {found[0].highest:g} and {found[1].highest:g}; "
+                f"{before.path} and {after.path} have scores of up to {sides[0].highest:g} and {sides[1].highest:g}; "
                 "write both on one scale, or as pass and fail."
             )
-        tried.append(_pair(*found))
+        tried.append(_pair(*sides))
         if _names_cases(tried[-1][0]):
             return tried[-1]
     return max(tried, key=lambda each: len(each[0].pairs))
 
 
 def _shared_outcomes(before: _Folded, after: _Folded) -> Sequence[str]:
-    """The outcomes that both sides have, if a file would be judged by another; none if all are right as they are."""
+    """Outcomes that both sides have, if some file counts an outcome that the others lack; else none."""
     others = {name for outcomes in after.outcomes for name in outcomes}
     shared = dict.fromkeys(name for outcomes in before.outcomes for name in outcomes if name in others)
     files = (*before.outcomes, *after.outcomes)
-    is_right = all(next((name for name in shared if name in each), each[0]) == each[0] for each in files)
-    return () if is_right else list(shared)
+    is_same = all(next((name for name in shared if name in each), each[0]) == each[0] for each in files)
+    return () if is_same else list(shared)
 
 
 def _names_cases(pairing: Pairing) -> bool:
-    """Half of the smaller run has a counterpart, and no name stands for rows that nothing tells apart."""
+    """Whether half of the smaller run has a counterpart, and no name has several rows without a repeat number."""
     runs = (pairing.baseline, pairing.candidate)
     fewest = min(len(run.cases) for run in runs)
     shared = len(pairing.pairs) + len(pairing.unpaired.unscored)
@@ -107,21 +107,21 @@ def _pair(before: _Folded, after: _Folded) -> tuple[Pairing, ArmSource, ArmSourc
 
 
 def _without_tasks(run: Run) -> Run:
-    """*run* by case id alone: a suite may have another name in each run, or in one of them none."""
+    """*run* by case id alone, since the name of a suite may differ between runs or be missing."""
     bare = {key: CaseKey("", key.case_id) for key in run.cases}
     return Run(run.model, {bare[key]: structs.replace(case, key=bare[key]) for key, case in run.cases.items()})
 
 
 class _Folded:
     """
-    The cases of one model among files; where it is not said which model, the files may hold only one.
+    The cases of one model in several files; if no model is given, the files may hold only one.
 
     Attributes:
-        variants: Its cases by the prompt that they were asked with, or by file where they name no task.
+        variants: Cases by prompt, or by file if they name no task.
         case_columns: Columns that may name the case in every file.
-        outcomes: What may say what passed, by file, the one that counts first.
+        outcomes: Fields that may hold the outcome, by file, the one that counts first.
         highest: The highest score.
-        source: Where the cases came from.
+        source: Source of the cases.
     """
 
     def __init__(self, side: Side, results: Sequence[ResultFile]) -> None:
@@ -163,12 +163,12 @@ class _Folded:
         )
 
     def run(self, *, keep_variants: bool) -> Run:
-        """All of them as one run; with *keep_variants*, a case is one with each prompt, or in each file."""
+        """One run of all variants; with *keep_variants*, a case with another prompt or file is another case."""
         if len(self.variants) == 1:
             return Run(self._model, next(iter(self.variants.values())))
         cases: dict[CaseKey, Case] = {}
-        for variant, found in self.variants.items():
-            for key, case in found.items():
+        for variant, of_variant in self.variants.items():
+            for key, case in of_variant.items():
                 name = CaseKey(key.task or variant, key.case_id) if keep_variants else key
                 named = structs.replace(case, key=name)
                 cases[name] = merged(cases[name], named) if name in cases else named
@@ -177,10 +177,10 @@ class _Folded:
 
 def reference_runs(results: Sequence[ResultFile]) -> Mapping[str, Run]:
     """
-    Every run of *results* by model, in the order in which they were named; a file without a model is one by itself.
+    Every run of *results* by model, in the order given; a file without a model is a run of its own.
     """
-    found: dict[str, dict[CaseKey, Case]] = defaultdict(dict)
+    by_model: dict[str, dict[CaseKey, Case]] = defaultdict(dict)
     for result in results:
         for model, run in runs_of(result.attempts).items():
-            found[model or result.name].update(run.cases)
-    return {name: Run(name, cases) for name, cases in found.items()}
+            by_model[model or result.name].update(run.cases)
+    return {name: Run(name, cases) for name, cases in by_model.items()}

@@ -1,4 +1,4 @@
-"""How hard each case is: as the suite's own labels, other models' results or a calibration say."""
+"""Assigns tiers to cases, from the suite's own labels, other models' results or a calibration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 4
 
 
 class TierSource(StrEnum):
-    """What told the tiers."""
+    """Where the tiers of an eval report come from."""
 
     LABELS = "labels"
     CALIBRATION = "calibration"
@@ -33,12 +33,12 @@ class TierSource(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Tiering:
     """
-    How hard every case of both runs is, and who says so.
+    Tiers and difficulties of the cases of both runs.
 
     Attributes:
-        grades: By case, paired or not.
+        grades: Grade of each case, paired or not.
         explanation: One sentence for the reader: where the tiers come from, or how to get some.
-        notes: What could not be used, one sentence each.
+        notes: Labels or cases that could not be used, one sentence each.
     """
 
     grades: Mapping[CaseKey, Grade]
@@ -47,8 +47,8 @@ class Tiering:
     notes: Sequence[str] = ()
 
     @property
-    def is_told(self) -> bool:
-        """At least one case has a tier."""
+    def has_tiers(self) -> bool:
+        """Whether at least one case has a tier."""
         return any(grade.tier is not Tier.UNTIERED for grade in self.grades.values())
 
     def tier_of(self, key: CaseKey) -> Tier:
@@ -61,7 +61,7 @@ class Tiering:
 
 
 def without_tiers(notes: Sequence[str] = ()) -> Tiering:
-    """Nobody says how hard the cases are: the report is only an aggregate."""
+    """A tiering without any tier: the report is only an aggregate."""
     explanation = (
         "Tiers are not known, so this report is only an aggregate. Name the suite's own labels (--tier-column "
         "difficulty --tier hard=level5), results of other models (--reference FILE), or a calibration (--ledger URL)."
@@ -71,7 +71,7 @@ def without_tiers(notes: Sequence[str] = ()) -> Tiering:
 
 def require_label(runs: Sequence[Run], name: str | None, option: str) -> None:
     """
-    Refuses metadata that was asked for by an *option* and that no case of *runs* has: a typo would hide a tier.
+    Checks that some case of *runs* has the metadata that an *option* names, since a typo would hide a tier.
 
     Raises:
         UsageError: no case has it.
@@ -82,12 +82,12 @@ def require_label(runs: Sequence[Run], name: str | None, option: str) -> None:
 
 def tiers_by_label(runs: Sequence[Run], column: str | None, meanings: Mapping[str, Tier]) -> Tiering | None:
     """
-    The tiers that the suite's labels say; None where no case has a label. Of two runs, the last has the word.
+    Tiers by the suite's own labels; None if no case has a label. If the runs disagree, the candidate's label counts.
 
     Args:
         runs: Baseline and candidate.
         column: Metadata that holds the label, or None to guess.
-        meanings: Tier by label, in lower case; beside the words for tiers that everybody knows.
+        meanings: Tier by label, in lower case, in addition to the common words for tiers.
     """
     cases = {key: case for run in runs for key, case in run.cases.items()}
     columns = LABEL_KEYS if column is None else (column,)
@@ -123,37 +123,37 @@ def _label(case: Case, column: str) -> str | None:
     return text_of(value) or None
 
 
-def tiers_by_calibration(runs: Sequence[Run], calibration: Calibration, source: TierSource, told_by: str) -> Tiering:
+def tiers_by_calibration(runs: Sequence[Run], calibration: Calibration, source: TierSource, name: str) -> Tiering:
     """
-    Tiers of the cases of *runs* under a frozen *calibration*; none where it may not be trusted, with the reasons.
+    Tiers of the cases of *runs* by a frozen *calibration*; none, with the reasons, if it is not trusted.
 
     Args:
         runs: Baseline and candidate.
-        calibration: What tells the difficulty; it must not have learnt from either run.
+        calibration: Estimates the difficulty; it must not have learnt from either run.
         source: What the calibration was learnt from.
-        told_by: The same in words.
+        name: Name of the source in sentences.
     """
     if not calibration.trust.is_trusted:
-        return without_tiers([f"Tiers by {told_by} are not trusted. {' '.join(calibration.trust.reasons)}"])
+        return without_tiers([f"Tiers by {name} are not trusted. {' '.join(calibration.trust.reasons)}"])
     cases = {key: case for run in runs for key, case in run.cases.items()}
     grades = {key: _grade(case, calibration) for key, case in cases.items()}
     unknown = sum(grade.tier is Tier.UNTIERED for grade in grades.values())
     if unknown == len(grades):
-        return without_tiers([f"Tiers by {told_by} know no case of this suite by its name or its question."])
+        return without_tiers([f"Tiers by {name} know no case of this suite by its name or its question."])
     notes = [f"Without a tier, because too little is known about them: {counted(unknown, 'case')}."] if unknown else []
-    return Tiering(grades, source, f"Tiers by {told_by}.", notes)
+    return Tiering(grades, source, f"Tiers by {name}.", notes)
 
 
 def learn_reference(
     runs: Mapping[str, Run], compared: Collection[str], settings: DifficultySettings
 ) -> tuple[Calibration, Sequence[str]]:
     """
-    A calibration learnt from the results of other models, and which of them.
+    A calibration learnt from the results of other models, and the names of these models.
 
     Args:
-        runs: By model, in the order in which they were released.
-        compared: Models of the report: they teach nothing about a comparison that they take part in.
-        settings: How difficulty is learnt.
+        runs: Runs by model, in order of release.
+        compared: Models of the report, which must not influence the difficulty that they are compared by.
+        settings: Settings of the calibration.
 
     Raises:
         UsageError: nothing is left to learn from.
@@ -177,5 +177,4 @@ def _labels(run: Run) -> Iterator[LabelledRequest]:
 
 def _grade(case: Case, calibration: Calibration) -> Grade:
     tag = calibration.tag(request_features(request_of(case.key, case.capability, case.input_text)))
-    is_told = tag.tier is not Tier.UNTIERED
-    return Grade(tag.tier, tag.difficulty_logit, tag.difficulty_variance) if is_told else UNGRADED
+    return Grade(tag.tier, tag.difficulty_logit, tag.difficulty_variance) if tag.tier is not Tier.UNTIERED else UNGRADED

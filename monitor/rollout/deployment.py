@@ -117,7 +117,7 @@ def growth_times(
 @dataclass(frozen=True)
 class ServiceTraffic:
     """
-    The traffic of all versions of a service, which tells the silence of one version from that of the whole service.
+    The traffic of all versions of a service, to distinguish the silence of one version from that of the service.
 
     A deployment ends when others have served for *silence_seconds* since its last request, with so many requests that
     it should have had some at its rate so far. Time in which no version serves does not count.
