@@ -1,5 +1,5 @@
 """
-Difficulty: how hard a request is, predicted from what was known before the model answered.
+Difficulty of requests, predicted from what is known before the model answers.
 
 In: a `Request`. Out: a `Tag` (tier, difficulty logit, calibration id). Learns from labelled requests of established
 versions only.

@@ -1,4 +1,4 @@
-"""Calibrating: difficulty is learnt from history, gated and frozen."""
+"""Calibrates: learns difficulty from history, measures trust, and freezes the fit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from monitor.difficulty.calibration import Belief, Calibration, FrozenDifficulty, FrozenWeight
+from monitor.difficulty.calibration import Calibration, FrozenDifficulty, FrozenWeight, Normal
 from monitor.difficulty.estimator import NUISANCE_GROUPS, PRIOR_VARIANCE, DifficultyClassifier, group_of
 from monitor.difficulty.features import LabelledRequest, RequestFeatures, Scale, indicators
 from monitor.difficulty.settings import DifficultySettings
@@ -30,13 +30,13 @@ def calibrate(
     history: Iterable[LabelledRequest], *, frozen_at: float, settings: DifficultySettings
 ) -> Calibration | None:
     """
-    Learn difficulty from *history*, then freeze; None where the history is empty.
+    A calibration learnt from *history*; None if the history is empty.
 
-    All labels are learnt at once. Whether tiers can be trusted, and keep what they promise, is measured on versions
-    that are left out of such a fit, one at a time.
+    The fit uses all labels at once. Trust in tiers, and their failure rates, are measured on versions that are left out
+    of the fit, one at a time.
 
     Args:
-        history: Versions in order of first appearance, each in trace order.
+        history: Labels by version in order of first appearance, each version in trace order.
         frozen_at: Unix seconds.
         settings: Limits, cut points and gates.
     """
@@ -48,8 +48,8 @@ def calibrate(
     reference_version = _reference_version(learner, settings)
     latest = versions[-settings.evaluated_versions :]
     without = {version: _without(version, labels, settings) for version in {*latest, reference_version}}
-    judged = [prediction(label, without[label.model_version]) for label in labels if label.model_version in latest]
-    trust = assess(judged, versions=len(versions), settings=settings)
+    held_out = [prediction(label, without[label.model_version]) for label in labels if label.model_version in latest]
+    trust = assess(held_out, versions=len(versions), settings=settings)
     difficulty = learner.freeze()
     reference = [label for label in labels if label.model_version == reference_version]
     cuts = _cuts(difficulty, reference, settings)
@@ -69,7 +69,7 @@ def calibrate(
 
 
 def _learn(labels: Sequence[LabelledRequest], settings: DifficultySettings) -> Learner:
-    """What *labels* teach all at once."""
+    """A learner fitted to all *labels* at once."""
     learner = Learner(settings, measure_scales(labels))
     for request in labels:
         learner.learn(request)
@@ -79,12 +79,12 @@ def _learn(labels: Sequence[LabelledRequest], settings: DifficultySettings) -> L
 
 
 def _without(version: str, labels: Iterable[LabelledRequest], settings: DifficultySettings) -> FrozenDifficulty:
-    """What all *labels* but those of *version* teach."""
+    """The difficulty learnt from all *labels* except those of *version*."""
     return _learn([label for label in labels if label.model_version != version], settings).freeze()
 
 
 def _reference_version(learner: Learner, settings: DifficultySettings) -> str:
-    """The ablest version with labels enough; the one with most labels where none has."""
+    """The ablest version with enough labels; without one, the version with the most labels."""
     labels = learner.labels_by_version
     established = [version for version in labels if labels[version] >= settings.min_reference_labels]
     return min(established, key=learner.ability) if established else max(labels, key=labels.__getitem__)
@@ -92,10 +92,9 @@ def _reference_version(learner: Learner, settings: DifficultySettings) -> str:
 
 def _cuts(difficulty: FrozenDifficulty, reference: Sequence[LabelledRequest], settings: DifficultySettings) -> TierCuts:
     """
-    Cuts on the difficulty logit at which the reference version fails as often as the settings say.
+    Difficulty logits at which the reference version has the failure rates of the settings.
 
-    Its ability is the one at which the difficulties of its own requests, on average, fail as often as they did; its
-    weight alone would leave out what it is good at among the capabilities.
+    Its ability is fitted to its overall failure rate; its weight alone would leave out its strengths by capability.
     """
     (part,) = by_version(prediction(label, difficulty) for label in reference).values()
     ability = own_ability(part)
@@ -117,11 +116,11 @@ def _promises(
     reference: Sequence[LabelledRequest],
     settings: DifficultySettings,
 ) -> tuple[TierPromise, ...]:
-    """How often the reference version failed in each tier, by a *difficulty* that has not learnt its labels."""
-    unlearnt = replace(calibration, difficulty=difficulty, cuts=_cuts(difficulty, reference, settings))
+    """Failures of the reference version in each tier, by a *difficulty* that has not learnt its labels."""
+    held_out = replace(calibration, difficulty=difficulty, cuts=_cuts(difficulty, reference, settings))
     outcomes: dict[Tier, list[bool]] = {tier: [] for tier in Tier}
     for label in reference:
-        outcomes[unlearnt.likeliest_tier(difficulty.estimate(label.features))].append(label.failed)
+        outcomes[held_out.likeliest_tier(difficulty.estimate(label.features))].append(label.failed)
     ends = (0.0, *_cut_rates(settings), 1.0)
     return tuple(
         TierPromise(tier, len(outcomes[tier]), sum(outcomes[tier]), least, most)
@@ -134,8 +133,8 @@ def _cut_rates(settings: DifficultySettings) -> tuple[float, float, float]:
 
 
 @dataclass(slots=True)
-class Seen:
-    """What one feature was seen with: the versions, and whether any of them succeeded."""
+class FeatureHistory:
+    """The labelled requests with one feature: their versions, their number, and whether any succeeded."""
 
     versions: set[str] = field(default_factory=set)
     labels: int = 0
@@ -150,7 +149,7 @@ class Seen:
 
 class Learner:
     """
-    The estimator while it learns, with a memory of what every feature was seen with.
+    The estimator during learning, with the history of every feature.
 
     Args:
         settings: Limits of the estimator.
@@ -162,58 +161,58 @@ class Learner:
         self.scales = scales
         self.estimator = DifficultyClassifier(max_features=settings.max_features)
         self.labels_by_version: dict[str, int] = defaultdict(int)
-        self._seen: dict[str, Seen] = defaultdict(Seen)
+        self._history: dict[str, FeatureHistory] = defaultdict(FeatureHistory)
         self._items: dict[str, str] = {}
 
     def learn(self, request: LabelledRequest) -> None:
         """Learn one label."""
         row = self._row(request)
         for name in row:
-            self._seen[name].add(request)
+            self._history[name].add(request)
         self.labels_by_version[request.model_version] += 1
         self.estimator.learn_one(row, request.failed)
-        if len(self._seen) > _SLACK * self.settings.max_features:
+        if len(self._history) > _SLACK * self.settings.max_features:
             self._forget_evicted()
 
     def ability(self, model_version: str) -> float:
-        """Posterior mean of a version's term in the logit of failing; low is able."""
+        """Posterior mean of a version's weight in the logit of failing; lower is abler."""
         weight = self.estimator.weights.get(f"version={model_version}")
         return 0.0 if weight is None else weight.mean
 
     def refit(self, labels: Sequence[LabelledRequest]) -> None:
-        """Learn *labels*, of those learnt before, anew and all at once."""
+        """Fit to *labels*, which were learnt one by one before, all at once."""
         self.estimator.refit(map(self._row, labels), [label.failed for label in labels])
 
     def freeze(self) -> FrozenDifficulty:
-        """The difficulty part of what was learnt."""
+        """The weights of requests, without those of versions."""
         weights = {}
         for name, weight in sorted(self.estimator.weights.items()):
             if group_of(name) not in NUISANCE_GROUPS:
-                seen = self._seen[name]
-                weights[name] = FrozenWeight(weight.mean, weight.variance, len(seen.versions), not seen.has_success)
+                past = self._history[name]
+                weights[name] = FrozenWeight(weight.mean, weight.variance, len(past.versions), not past.has_success)
         return FrozenDifficulty(
             bias=self.estimator.bias.mean,
             weights=weights,
-            prior=_prior_beliefs(weights),
+            prior=_priors(weights),
             items={prompt: item for prompt, item in sorted(self._items.items()) if f"item={item}" in weights},
             scales=self.scales,
             tiered_capabilities=frozenset(
                 name.removeprefix("capability=")
-                for name, seen in self._seen.items()
+                for name, past in self._history.items()
                 if name.startswith("capability=")
-                and seen.labels >= self.settings.min_capability_labels
-                and len(seen.versions) >= self.settings.min_capability_versions
+                and past.labels >= self.settings.min_capability_labels
+                and len(past.versions) >= self.settings.min_capability_versions
             ),
         )
 
     def _row(self, request: LabelledRequest) -> dict[str, float]:
-        """What was asked, and who answered."""
+        """Features of the request and of the version that answered it."""
         version, features = request.model_version, request.features
-        who = {f"version={version}": 1.0, f"version|capability={version}|{features.capability}": 1.0}
-        return indicators(features, self._known_as(features), self.scales) | who
+        of_version = {f"version={version}": 1.0, f"version|capability={version}|{features.capability}": 1.0}
+        return indicators(features, self._item(features), self.scales) | of_version
 
-    def _known_as(self, features: RequestFeatures) -> str | None:
-        """The request's own name, or the one that its masked prompt goes by: the only item with that prompt."""
+    def _item(self, features: RequestFeatures) -> str | None:
+        """The request's own name, or without one the only item with its masked prompt."""
         prompt = features.prompt_family
         if features.item is None:
             return None if prompt is None else self._items.setdefault(prompt, _NAMED_BY_PROMPT + prompt) or None
@@ -223,8 +222,8 @@ class Learner:
 
     def _forget_evicted(self) -> None:
         weights = self.estimator.weights
-        for name in [name for name in self._seen if name not in weights]:
-            del self._seen[name]
+        for name in [name for name in self._history if name not in weights]:
+            del self._history[name]
         for prompt in [prompt for prompt, item in self._items.items() if f"item={item}" not in weights]:
             del self._items[prompt]
 
@@ -239,15 +238,15 @@ def measure_scales(history: Sequence[LabelledRequest]) -> dict[str, Scale]:
     return {name: Scale(float(np.mean(column)), float(np.std(column))) for name, column in sorted(values.items())}
 
 
-def _prior_beliefs(weights: dict[str, FrozenWeight]) -> dict[str, Belief]:
-    """What a weight never seen may be: as spread as those of its group that were, or its prior where few were."""
+def _priors(weights: dict[str, FrozenWeight]) -> dict[str, Normal]:
+    """Prior of weights without labels by group: the distribution of the learnt ones, or if few, the estimator's."""
     by_group: dict[str, list[FrozenWeight]] = defaultdict(list)
     for name, weight in weights.items():
         by_group[group_of(name)].append(weight)
-    beliefs = {}
-    for group, prior in PRIOR_VARIANCE.items():
-        seen = np.array([(weight.mean, weight.variance) for weight in by_group[group]]).reshape(-1, 2)
-        beliefs[group] = Belief(0.0, prior)
-        if len(seen) >= _FEWEST_WEIGHTS:
-            beliefs[group] = Belief(float(seen[:, 0].mean()), float(seen[:, 0].var() + seen[:, 1].mean()))
-    return beliefs
+    priors = {}
+    for group, variance in PRIOR_VARIANCE.items():
+        learnt = np.array([(weight.mean, weight.variance) for weight in by_group[group]]).reshape(-1, 2)
+        priors[group] = Normal(0.0, variance)
+        if len(learnt) >= _FEWEST_WEIGHTS:
+            priors[group] = Normal(float(learnt[:, 0].mean()), float(learnt[:, 0].var() + learnt[:, 1].mean()))
+    return priors

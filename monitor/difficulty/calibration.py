@@ -1,7 +1,7 @@
 """
-A frozen calibration: everything that tags a request, and whether it may be trusted.
+A frozen calibration: everything needed to tag a request, and whether tiers can be trusted.
 
-It is stored as versioned JSON around a checksum, and refused when it is not what was written.
+It is stored as versioned JSON with a checksum; text that was changed since is rejected.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ KNOWN_VERSIONS = 2
 """Versions that must have answered a request before it is known."""
 
 
-class Belief(NamedTuple):
-    """A normal belief: *mean* in logits, *variance* in logits squared."""
+class Normal(NamedTuple):
+    """A normal prior or posterior: *mean* in logits, *variance* in logits squared."""
 
     mean: float
     variance: _Variance
@@ -48,10 +48,10 @@ class FrozenWeight(NamedTuple):
     Posterior of one weight when the estimator was frozen.
 
     Attributes:
-        mean: In logits.
-        variance: In logits squared.
-        versions: Versions that the feature was seen in.
-        failed_by_all: Every labelled request with the feature failed.
+        mean: Posterior mean, in logits.
+        variance: Posterior variance, in logits squared.
+        versions: Number of versions with a labelled request that has the feature.
+        failed_by_all: Whether every labelled request with the feature failed.
     """
 
     mean: float
@@ -62,14 +62,15 @@ class FrozenWeight(NamedTuple):
 
 class Estimate(NamedTuple):
     """
-    What is known of a request's difficulty.
+    The estimated difficulty of a request.
 
     Attributes:
         logit: Posterior mean, in logits.
         variance: Posterior variance, in logits squared.
-        is_known: It was seen in at least two versions, under its own name or as the only item with its masked prompt.
-        unsolved_by: Versions that all failed the request; 0 where one of them did not.
-        versions: Versions that answered the very request.
+        is_known: Whether at least two versions answered it, under its own name or as the only item with its masked
+            prompt.
+        unsolved_by: Number of versions that answered it if all of them failed; else 0.
+        versions: Number of versions that answered this very request.
     """
 
     logit: float
@@ -87,15 +88,15 @@ class FrozenDifficulty:
     Attributes:
         bias: Constant term, in logits.
         weights: Weight by feature name.
-        prior: Belief about a weight never seen, by group of its feature.
-        items: What a masked prompt is known as, where it belongs to one item alone.
+        prior: Prior of a weight without labels, by group of its feature.
+        items: Item of a masked prompt, for prompts of a single item.
         scales: Mean and deviation of each numeric attribute.
-        tiered_capabilities: Capabilities with labels enough to be tagged.
+        tiered_capabilities: Capabilities with enough labels to get tiers.
     """
 
     bias: float
     weights: Mapping[str, FrozenWeight]
-    prior: Mapping[str, Belief]
+    prior: Mapping[str, Normal]
     items: Mapping[str, str]
     scales: Mapping[str, Scale]
     tiered_capabilities: frozenset[str]
@@ -105,10 +106,10 @@ class FrozenDifficulty:
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def estimate(self, features: RequestFeatures) -> Estimate:
-        """What is known of the difficulty of a request with *features*."""
+        """The estimated difficulty of a request with *features*."""
         find, prior = self.weights.get, self.prior
         item = self._item(features)
-        parts: list[FrozenWeight | Belief] = [find("capability=" + features.capability) or prior["capability"]]
+        parts: list[FrozenWeight | Normal] = [find("capability=" + features.capability) or prior["capability"]]
         if features.tool_set is not None:
             parts.append(find("tools=" + features.tool_set) or prior["tools"])
         if features.prompt_family is not None:
@@ -146,31 +147,31 @@ class FrozenDifficulty:
             weight = None if item is None else self.weights.get("item=" + item)
         return weight
 
-    def _attributes(self, features: RequestFeatures) -> Belief:
+    def _attributes(self, features: RequestFeatures) -> Normal:
         mean = variance = 0.0
         for name, value in features.attributes.items():
             if isinstance(value, str):
-                weight, times = self.weights.get(f"attribute={name}={value}") or self.prior["attribute"], 1.0
+                weight, x = self.weights.get(f"attribute={name}={value}") or self.prior["attribute"], 1.0
             elif (scale := self.scales.get(name)) is not None:
-                weight, times = self.weights.get(f"number={name}") or self.prior["number"], scale.standardise(value)
+                weight, x = self.weights.get(f"number={name}") or self.prior["number"], scale.standardise(value)
             else:
                 continue
-            mean += weight.mean * times
-            variance += weight.variance * times * times
-        return Belief(mean, variance)
+            mean += weight.mean * x
+            variance += weight.variance * x * x
+        return Normal(mean, variance)
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """
-    A frozen fit; never changes once it has an id.
+    A frozen fit, which never changes once it has an id.
 
     Attributes:
-        calibration_id: Hash of everything below.
+        calibration_id: Hash of all other fields.
         frozen_at: Unix seconds.
-        reference_version: The established version whose failures place the cuts.
+        reference_version: The established version whose failure rate defines the cuts.
         bin_edges: Difficulty logits between bins, ascending; every cut is one of them.
-        promises: How often the reference version failed in each tier, on labels that the tags had not learnt.
+        promises: Failure rate of the reference version in each tier, on held-out labels.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)
@@ -204,7 +205,7 @@ class Calibration:
         return self.likeliest_tier(estimate)
 
     def likeliest_tier(self, estimate: Estimate) -> Tier:
-        """Tier by *estimate* alone, whether or not tiers may be trusted; `untiered` where it is too wide."""
+        """Most probable tier of *estimate*, even if tiers are not trusted; `untiered` if none is probable enough."""
         scale = math.sqrt(2.0 * estimate.variance) or _SMALLEST_DEVIATION
         below_medium = 0.5 * math.erfc((estimate.logit - self.cuts.medium) / scale)
         below_hard = 0.5 * math.erfc((estimate.logit - self.cuts.hard) / scale)
@@ -219,7 +220,7 @@ class Calibration:
         return tier
 
     def named(self) -> Calibration:
-        """The same fit with the id that its content gives it."""
+        """The same fit with its id, which is a hash of the content."""
         return replace(self, calibration_id=_checksum(self._content())[:_ID_DIGITS])
 
     def to_json(self) -> str:
@@ -234,10 +235,10 @@ class Calibration:
     @staticmethod
     def from_json(text: str) -> Calibration:
         """
-        The calibration that `to_json` wrote.
+        The calibration in *text*, as written by `to_json`.
 
         Raises:
-            CalibrationInvalid: corrupted, oversized or of another version.
+            CalibrationInvalid: corrupted, too large or of another version.
         """
         content = unseal(text)
         try:
@@ -255,10 +256,10 @@ _CALIBRATION = TypeAdapter(Calibration)
 
 def _read(content: dict[str, Any]) -> Calibration:
     """
-    The calibration that has this *content*, plain JSON values; tagging by it cannot fail.
+    The calibration with this *content* of plain JSON values, validated so that tagging cannot fail.
 
     Raises:
-        ValueError: a part is not finite or of another type, or what belongs together differs in length.
+        ValueError: a value is not finite or has the wrong type, or columns differ in length.
         KeyError: a part is missing.
     """
     stored = content["difficulty"]
@@ -269,7 +270,7 @@ def _read(content: dict[str, Any]) -> Calibration:
     if content["bin_edges"] != sorted(content["bin_edges"]):
         raise ValueError("edges of bins are not ascending")
     parts = {**content, "calibration_id": _checksum(content)[:_ID_DIGITS], "difficulty": difficulty}
-    return _CALIBRATION.validate_json(msgspec.json.encode(parts))  # lists stand for tuples in JSON alone
+    return _CALIBRATION.validate_json(msgspec.json.encode(parts))  # pydantic takes lists for tuples in JSON only
 
 
 def seal(content: Mapping[str, Any]) -> str:
@@ -286,10 +287,10 @@ def seal(content: Mapping[str, Any]) -> str:
 
 def unseal(text: str) -> dict[str, Any]:
     """
-    The content that `seal` wrote.
+    The content of *text*, as written by `seal`.
 
     Raises:
-        CalibrationInvalid: *text* is larger than 64 MiB, no such JSON, of another version or changed since.
+        CalibrationInvalid: *text* is larger than 64 MiB, is not such JSON, has another version or was changed since.
     """
     _check_size(text)
     try:
@@ -305,7 +306,7 @@ def unseal(text: str) -> dict[str, Any]:
         checksum = _checksum(content)
     except RecursionError as exc:
         raise CalibrationInvalid("The calibration is nested too deeply: calibrate again.") from exc
-    except ValueError as exc:  # NaN and infinities are JSON to Python alone
+    except ValueError as exc:  # Python reads NaN and infinities, which are not JSON
         raise CalibrationInvalid("The calibration holds a number that is not finite: calibrate again.") from exc
     if envelope.get("checksum") != checksum:
         raise CalibrationInvalid("The calibration changed since it was frozen: calibrate again or restore the file.")
@@ -313,7 +314,7 @@ def unseal(text: str) -> dict[str, Any]:
 
 
 def _check_size(text: str) -> None:
-    size = len(str(text).encode("utf-8", "surrogatepass"))  # SQLite may hold bytes, which are no JSON of ours
+    size = len(str(text).encode("utf-8", "surrogatepass"))  # SQLite may return bytes, which cannot be encoded
     if size > MOST_BYTES:
         raise CalibrationInvalid(f"The calibration has {size} bytes, more than {MOST_BYTES:,}.")
 

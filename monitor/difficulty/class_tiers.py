@@ -1,4 +1,4 @@
-"""Tiers of whole classes of requests, from what a baseline did before its rollout: the rung without references."""
+"""Tiers of whole classes of requests, from the failure rates of the baseline before a rollout."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _Class = TypeVar("_Class", bound=Hashable)
 
 def class_tiers(counts: Mapping[_Class, tuple[int, int]], settings: DifficultySettings) -> Mapping[_Class, Tier]:
     """
-    Tier of each class with labels enough, by its failure rate shrunk towards that of all classes.
+    Tier of each class with enough labels, by its failure rate shrunk towards that of all classes.
 
-    A class of a hundred requests and more has hardly a lucky draw to regress from, which is why the baseline may teach
-    here and nowhere else. No class is frontier: that none solves a request is said of requests, not of mixtures.
+    Only here may the baseline set tiers: with a hundred requests or more, a class shows hardly any regression to the
+    mean. No class is frontier, because "no version solves it" is a property of a request, not of a mixture.
 
     Args:
         counts: Labelled requests and failures of the baseline before the rollout, by class.
@@ -34,20 +34,20 @@ def class_tiers(counts: Mapping[_Class, tuple[int, int]], settings: DifficultySe
 
 def _prior(counts: list[tuple[int, int]]) -> tuple[float, float]:
     """
-    Mean failure rate of classes, and the requests that it is worth: a beta prior by the method of moments.
+    A beta prior by the method of moments: mean failure rate of classes, and its weight in requests.
 
     Source:
         Kleinman (1973), Journal of the American Statistical Association 68:46.
     """
     total = sum(requests for requests, _ in counts)
     mean = sum(failures for _, failures in counts) / total
-    chance = mean * (1.0 - mean)
+    within = mean * (1.0 - mean)
     spread = sum(requests * (failures / requests - mean) ** 2 for requests, failures in counts)
     effective = total - sum(requests**2 for requests, _ in counts) / total
-    between = (spread - (len(counts) - 1) * chance) / effective if effective > 0 else 0.0
+    between = (spread - (len(counts) - 1) * within) / effective if effective > 0 else 0.0
     if between <= 0.0:  # one class, or classes that differ by no more than chance
-        return mean, float(total) if chance > 0.0 else 0.0
-    return mean, max(0.0, chance / between - 1.0)
+        return mean, float(total) if within > 0.0 else 0.0
+    return mean, max(0.0, within / between - 1.0)
 
 
 def _tier(rate: float, settings: DifficultySettings) -> Tier:

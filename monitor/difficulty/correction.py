@@ -1,4 +1,4 @@
-"""Tier rates and shares corrected for noisy tags, and what a uniform gain in ability would have done."""
+"""Corrects tier rates and shares for noisy tags, and computes the effect of a uniform gain in ability."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _GRID_DEVIATIONS = 4.0
 _ITERATIONS = 50
 _TOLERANCE = 5e-4
 _LONGEST_STEP = 2.0
-_LONGEST_TURN = 0.3
+_LONGEST_ANGLE_STEP = 0.3
 _SMALLEST_RATE = 1e-5
 _SMALLEST_ANGLE = _SMALLEST_RATE**0.5
 _LARGEST_ANGLE = np.pi / 2 - _SMALLEST_ANGLE
 _SMALLEST_SHARE = 1e-12
 _SMALLEST_VARIANCE = 1e-12
-_SLOPES = [1.0 + number / 50 for number in range(101)]  # of failures over difficulty, by those of the tags
+_SLOPES = [1.0 + number / 50 for number in range(101)]  # of log-odds of failing over the difficulty logit
 
 
 class DifficultyBin(NamedTuple):
     """
-    Requests of one arm that are about equally hard: one calibration bin, known or not.
+    Requests of one arm in one calibration bin, with the same `is_known`.
 
     Attributes:
         difficulty_logit: Mean difficulty logit of the requests.
         difficulty_variance: Mean posterior variance of it, logits squared.
         requests: Requests, labelled or not.
-        labelled: Those with an outcome.
-        failures: Those whose outcome is a failure.
+        labelled: Labelled requests.
+        failures: Failures among them.
     """
 
     difficulty_logit: float
@@ -54,17 +54,17 @@ class DifficultyBin(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class MeasuredArm:
     """
-    One arm as measured; arrays are indexed by tier, easiest first (shape (4,)).
+    Estimates for one arm; arrays are indexed by tier, easiest first (shape (4,)).
 
     Attributes:
         tier_mix: Share of the arm's traffic per tier (soft tiers over all requests), sums to 1.
         failure_rate: Corrected failure rate per tier, ratio 0 to 1.
         failure_rate_covariance: Covariance of *failure_rate*, shape (4, 4).
-        uniform_gain_rate: Failure rate per tier that the uniform-gain curve gives at this arm's aggregate failure rate.
+        uniform_gain_rate: Failure rate per tier on the uniform-gain curve at this arm's aggregate failure rate.
         uniform_gain_rate_gradient: Derivative of *uniform_gain_rate* by the aggregate failure rate.
-        aggregate_failure_rate: Failures per labelled known request, ratio 0 to 1. The uniform-gain curve stands on the
-            same requests as the rates that it is compared with: difficulty of unknown ones is so wide that a gain of
-            the easier half of them would pass for a gain of hard ones.
+        aggregate_failure_rate: Failures per labelled known request, ratio 0 to 1. The curve uses known requests only,
+            as the rates do: the difficulty of unknown ones is so uncertain that a gain on the easier half of them would
+            look like a gain on hard ones.
         aggregate_variance: Variance of *aggregate_failure_rate*.
         aggregate_covariance: Covariance of *failure_rate* with *aggregate_failure_rate*, shape (4,).
     """
@@ -87,7 +87,7 @@ class ShareShift:
     Each `_se` is a standard error; all are ratios 0 to 1 (changes -1 to 1).
 
     Attributes:
-        expected_change: The change that a uniform gain in ability would give.
+        expected_change: Change under a uniform gain in ability.
         excess: *change* minus *expected_change*.
     """
 
@@ -104,13 +104,12 @@ class ShareShift:
 
 def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: float = 3.0) -> MeasuredArm | None:
     """
-    Corrected tier rates of one arm, most likely given the known stratum; None without known labels.
+    Maximum-likelihood tier rates of one arm from its known requests; None without known labels.
 
     Args:
         bins: The arm's requests, grouped.
-        cuts: Where tiers begin.
-        prior_weight: Pseudo-requests per tier that pull its rate towards the uniform-gain curve. Keep it weak: a strong
-            one hides cliffs.
+        cuts: Tier cuts.
+        prior_weight: Pseudo-requests per tier at the uniform-gain curve. Keep it small: a strong prior hides cliffs.
     """
     columns = np.array(bins, dtype=float).reshape(-1, len(DifficultyBin._fields))
     _, _, is_known, requests, labelled, failures = columns.T
@@ -137,14 +136,14 @@ def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: 
 
 def count_arms(traffic: _Array, labelled: _Array, failures: _Array) -> tuple[MeasuredArm, MeasuredArm] | None:
     """
-    Baseline and candidate whose tiers are known without doubt; None without a label in both.
+    Estimates for both arms from exact tiers; None without a label in both.
 
-    The uniform-gain curve takes every tier's baseline rate to lie at one point: what the tier says of itself.
+    The uniform-gain curve takes the logit of a tier's baseline rate as the difficulty of all its requests.
 
     Args:
         traffic: Requests, labelled or not, by arm and tier, shape (2, 4).
-        labelled: Those with an outcome.
-        failures: Those whose outcome is a failure.
+        labelled: Labelled requests, shape (2, 4).
+        failures: Failures among them, shape (2, 4).
     """
     if (labelled.sum(axis=1) <= 0).any():
         return None
@@ -154,17 +153,17 @@ def count_arms(traffic: _Array, labelled: _Array, failures: _Array) -> tuple[Mea
     aggregates = rates @ mixes[0]
     logits = logit(rates[0])
     curves = (rates[0], expit(logits + _ability(logits, mixes[0], float(aggregates[1]))))
-    nothing = np.zeros(len(TIERS))
+    zeros = np.zeros(len(TIERS))
     baseline, candidate = (
         MeasuredArm(
             tier_mix=mixes[arm],
             failure_rate=rates[arm],
             failure_rate_covariance=np.diag(rates[arm] * (1 - rates[arm]) / (labelled[arm] + 1.0)),
             uniform_gain_rate=curves[arm],
-            uniform_gain_rate_gradient=nothing,
+            uniform_gain_rate_gradient=zeros,
             aggregate_failure_rate=float(failures[arm].sum() / labelled[arm].sum()),
             aggregate_variance=0.0,
-            aggregate_covariance=nothing,
+            aggregate_covariance=zeros,
         )
         for arm in (0, 1)
     )
@@ -172,15 +171,15 @@ def count_arms(traffic: _Array, labelled: _Array, failures: _Array) -> tuple[Mea
 
 
 def _ability(logits: _Array, share: _Array, aggregate: float) -> float:
-    """The number to add to every one of *logits* so that on average, by *share*, requests fail *aggregate*."""
+    """Number to add to all *logits* so that the mean failure rate, weighted by *share*, is *aggregate*."""
     aggregate = min(max(aggregate, _SMALLEST_RATE), 1 - _SMALLEST_RATE)
     ability = float(logit(aggregate)) - float(share @ logits)
     low, high = -np.inf, np.inf
     for _ in range(_ITERATIONS):
         rate = expit(logits + ability)
-        surplus = float(share @ rate) - aggregate
-        low, high = (ability, high) if surplus < 0 else (low, ability)
-        step = surplus / max(float(share @ (rate * (1 - rate))), _SMALLEST_SHARE)
+        error = float(share @ rate) - aggregate
+        low, high = (ability, high) if error < 0 else (low, ability)
+        step = error / max(float(share @ (rate * (1 - rate))), _SMALLEST_SHARE)
         if abs(step) < _TOLERANCE:
             break
         newton = ability - max(-_LONGEST_STEP, min(_LONGEST_STEP, step))
@@ -191,7 +190,7 @@ def _ability(logits: _Array, share: _Array, aggregate: float) -> float:
 @dataclass(frozen=True, slots=True)
 class _Traffic:
     """
-    Where the difficulty of an arm's requests lies, on cells that no cut divides.
+    Distribution of the difficulty of an arm's requests over grid cells, which no tier cut divides.
 
     Attributes:
         difficulty_logit: Middle of each cell, shape (cells,).
@@ -220,10 +219,10 @@ class _Traffic:
 
     def uniform_gain(self, requests: _Array, aggregate: float) -> tuple[_Array, _Array]:
         """
-        Failure rates per tier of the ability that fails *aggregate* of *requests*, and their derivative by it.
+        Failure rates per tier at the ability whose overall failure rate is *aggregate*, and their derivative by it.
 
         Args:
-            requests: Requests that the curve stands on, by bin.
+            requests: Requests by bin.
             aggregate: Failures per request, ratio 0 to 1.
 
         Source:
@@ -236,9 +235,9 @@ class _Traffic:
         return curve, by_ability / max(float(share @ slope), _SMALLEST_SHARE)
 
     def uniform_gain_by_bin(self, requests: _Array, aggregate: float, slope: float) -> tuple[_Array, _Array]:
-        """The same per bin, where log-odds of failing rise *slope* times as fast as difficulty."""
-        share, rate, bent = self._curve(requests, aggregate, slope)
-        return self.inside @ rate, self.inside @ bent / max(float(share @ bent), _SMALLEST_SHARE)
+        """As `uniform_gain`, per bin, with log-odds of failing that rise *slope* times as fast as difficulty."""
+        share, rate, variance = self._curve(requests, aggregate, slope)
+        return self.inside @ rate, self.inside @ variance / max(float(share @ variance), _SMALLEST_SHARE)
 
     def _curve(self, requests: _Array, aggregate: float, slope: float = 1.0) -> tuple[_Array, _Array, _Array]:
         share, difficulty = requests @ self.inside / requests.sum(), slope * self.difficulty_logit
@@ -248,12 +247,12 @@ class _Traffic:
 
 def soft_tiers(logit: ArrayLike, variance: ArrayLike, cuts: TierCuts) -> NDArray[np.float64]:
     """
-    Probability of each tier, easiest first, for a normal belief about the difficulty.
+    Probability of each tier, easiest first, under a normal posterior of the difficulty.
 
     Args:
-        logit: Mean of the belief, in logits; any shape.
-        variance: Variance of the belief, in logits squared, not negative; same shape.
-        cuts: Where tiers begin.
+        logit: Posterior mean, in logits; any shape.
+        variance: Posterior variance, in logits squared, not negative; same shape.
+        cuts: Tier cuts.
 
     Returns:
         Shape (..., 4); sums to 1 along the last axis.
@@ -270,20 +269,21 @@ def soft_tiers(logit: ArrayLike, variance: ArrayLike, cuts: TierCuts) -> NDArray
 
 def tagged_excess(tags: Sequence[_Array], counts: Sequence[_Array], cuts: TierCuts) -> tuple[float, float] | None:
     """
-    The excess by tags as they are, and its standard error; None where an arm has no failure in common rows.
+    The excess by uncorrected tags, and its standard error; None if an arm has no failure in common rows.
 
-    A failure counts as hard with the probability that its request is. Noisy tags shrink this excess. Corrected rates
-    inflate the errors of tags instead. If the baseline's failures rise faster with difficulty than the tags say, a
-    uniform gain would feign an excess, so the smaller one of both curves counts.
+    A failure counts as hard with the probability that its request is hard. Noisy tags shrink this excess, while
+    corrected rates would inflate the errors of tags. If the baseline's failures rise faster with difficulty than the
+    model assumes, a uniform gain would look like an excess, so a steeper curve is fitted as well and the smaller excess
+    counts.
 
     Args:
-        tags: Mean difficulty logit and mean posterior variance of it, by row of alike requests, each of shape (rows,).
+        tags: Mean difficulty logit and its mean posterior variance, by row of similar requests, each of shape (rows,).
         counts: Labelled requests and failures of baseline and candidate by row, each of shape (2, rows). A row has the
             same weight in both arms, n m / (n + m), so that neither has harder requests.
-        cuts: Where tiers begin.
+        cuts: Tier cuts.
     """
     common = counts[0].min(axis=0) > 0
-    difficulty, (requests, failures) = np.stack(tags, axis=1)[common], (each[:, common] for each in counts)
+    difficulty, (requests, failures) = np.stack(tags, axis=1)[common], (column[:, common] for column in counts)
     if not failures.sum(axis=1).all():
         return None
     traffic, rates = _Traffic.of(difficulty, cuts), failures / requests
@@ -302,8 +302,8 @@ def tagged_excess(tags: Sequence[_Array], counts: Sequence[_Array], cuts: TierCu
             share, gradient = _share(weight, rate, is_hard)
             expected_share, by_curve = _share(weight, curve, is_hard)
             gradient = gradient - float(by_curve @ by_aggregate) * weight / weight.sum()
-            likely = (rate * labelled + curve) / (labelled + 1.0)  # a row without a failure is no sure one
-            sampling += float(gradient**2 @ (likely * (1 - likely) / labelled))
+            smoothed = (rate * labelled + curve) / (labelled + 1.0)  # a row without failures still has a variance
+            sampling += float(gradient**2 @ (smoothed * (1 - smoothed) / labelled))
             parts.append(share - expected_share)
         return parts[1] - parts[0], sampling**0.5
 
@@ -313,10 +313,10 @@ def tagged_excess(tags: Sequence[_Array], counts: Sequence[_Array], cuts: TierCu
 
 def _maximise(tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, prior_weight: float) -> _Array:
     """
-    Most likely failure rate per tier of a mixture of tiers, with beta pseudo-requests at *curve*.
+    Posterior mode of the failure rate per tier in a mixture of tiers, with beta pseudo-requests at *curve*.
 
-    Fisher scoring on angles whose squared sine is the rate, where information stays even as a rate nears 0 or 1; it
-    reaches the maximum that expectation-maximisation does, in fewer steps.
+    Fisher scoring on angles whose squared sine is the rate, since their information stays finite as a rate nears 0 or
+    1. It reaches the same maximum as expectation-maximisation in fewer steps.
     """
     angle = np.arcsin(np.sqrt(curve))
     for _ in range(_ITERATIONS):
@@ -329,11 +329,11 @@ def _maximise(tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, 
         information = (slope * (labelled * precision)[:, None]).T @ slope
         information[_DIAGONAL] += 2 * prior_weight * (curve / rate + (1 - curve) / (1 - rate))
         step = np.linalg.solve(information, gradient)
-        turned = angle + np.minimum(np.maximum(step, -_LONGEST_TURN), _LONGEST_TURN)
-        turned = np.minimum(np.maximum(turned, _SMALLEST_ANGLE), _LARGEST_ANGLE)
-        moved = np.abs(turned - angle).max()
-        angle = turned
-        if moved < _TOLERANCE:
+        new = angle + np.minimum(np.maximum(step, -_LONGEST_ANGLE_STEP), _LONGEST_ANGLE_STEP)
+        new = np.minimum(np.maximum(new, _SMALLEST_ANGLE), _LARGEST_ANGLE)
+        change = np.abs(new - angle).max()
+        angle = new
+        if change < _TOLERANCE:
             break
     return np.sin(angle) ** 2
 
@@ -347,7 +347,7 @@ def _covariance(tiers: _Array, labelled: _Array, rate: _Array, prior_weight: flo
 
 
 def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift | None:
-    """The share shift with its expected part and excess; None where an arm has no failure to share out."""
+    """The shift of the hard tier's share of failures; None if an arm has no failures."""
     if min(baseline.aggregate_failure_rate, candidate.aggregate_failure_rate) <= 0:
         return None
     mix = baseline.tier_mix
@@ -370,9 +370,9 @@ def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift 
 
 def _shares(mix: _Array, arm: MeasuredArm) -> tuple[float, float, float, float]:
     """
-    The hard tier's share of failures and its variance, the expected share, and what this adds to that of the excess.
+    The hard tier's share of failures, its variance, the expected share, and the variance that it adds to the excess.
 
-    The expected share rests on the same failures as the measured one.
+    The measured and the expected share are correlated, since both use the same failures.
     """
     share, slope = _share(mix, arm.failure_rate, _IS_HARD)
     expected, expected_slope = _share(mix, arm.uniform_gain_rate, _IS_HARD)
@@ -383,7 +383,7 @@ def _shares(mix: _Array, arm: MeasuredArm) -> tuple[float, float, float, float]:
 
 
 def _share(weight: _Array, rate: _Array, is_hard: _Array) -> tuple[float, _Array]:
-    """Share of failures that *is_hard*, and its derivative by *rate*."""
+    """Share of failures in hard rows, and its derivative by *rate*."""
     total = float(weight @ rate)
     share = float((weight * is_hard) @ rate) / total
     return share, weight * (is_hard - share) / total

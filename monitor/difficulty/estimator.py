@@ -1,7 +1,7 @@
 """
 The ability-and-difficulty model: an online logistic regression that keeps the variance of every weight.
 
-`posterior_mode` learns the same model from all labels at once, with the spread of items learnt beside them.
+`posterior_mode` fits the same model to all labels at once, and also estimates the prior variance of items.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix, diags_array
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit
 
-from monitor.difficulty.calibration import Belief
+from monitor.difficulty.calibration import Normal
 
 PRIOR_VARIANCE: Mapping[str, float] = {
     "capability": 1.0,
@@ -35,7 +35,7 @@ PRIOR_VARIANCE: Mapping[str, float] = {
 """Prior variance of a weight, in logits squared, by the group of its feature."""
 
 NUISANCE_GROUPS = frozenset({"version", "version|capability"})
-"""Groups that say who answered, not what was asked: no part of a request's difficulty."""
+"""Groups of features of the version that answered, which are no part of a request's difficulty."""
 
 _OTHER_VARIANCE = 0.3
 _BIAS_VARIANCE = 4.0
@@ -71,7 +71,7 @@ class DifficultyClassifier(base.Classifier):
     group gives the prior variance of its weight. Features never seen count with that variance and a mean of 0.
 
     Args:
-        max_features: Most weights kept; the tenth that learnt least goes when there are more.
+        max_features: Largest number of weights; beyond it, the tenth with the least information is evicted.
 
     Source:
         Assumed-density filtering of a logistic regression, as in Spiegelhalter and Lauritzen (1990), Networks 20:579,
@@ -90,9 +90,9 @@ class DifficultyClassifier(base.Classifier):
         self._weights: dict[Any, Weight] = {}
 
     @property
-    def bias(self) -> Belief:
-        """Belief about the constant term."""
-        return Belief(self._bias.mean, self._bias.variance)
+    def bias(self) -> Normal:
+        """Posterior of the constant term."""
+        return Normal(self._bias.mean, self._bias.variance)
 
     @property
     def weights(self) -> Mapping[str, Weight]:
@@ -122,11 +122,11 @@ class DifficultyClassifier(base.Classifier):
 
     def refit(self, rows: Iterable[Mapping[Any, float]], failed: Sequence[bool]) -> None:
         """
-        Give every weight kept its posterior mode under all labels at once; one pass depends on the order of versions.
+        Set every weight to its posterior mode under all labels, since learning one by one depends on their order.
 
         Args:
-            rows: Features by label; those without a weight are left out.
-            failed: Outcome by label, True for a failure.
+            rows: Features of each label; features without a weight are left out.
+            failed: Outcome of each label, True for a failure.
         """
         weights = [*self._weights.values(), self._bias]
         design = design_of(rows, {name: column for column, name in enumerate(self._weights)})
@@ -144,13 +144,13 @@ class DifficultyClassifier(base.Classifier):
             weight = self._weights.get(name) or _unlearnt(name)
             mean += weight.mean * value
             variance += weight.variance * value * value
-        failing = failure_probability(mean, variance)
-        return {False: 1.0 - failing, True: failing}
+        probability = failure_probability(mean, variance)
+        return {False: 1.0 - probability, True: probability}
 
     def _evict(self) -> None:
         weights = self._weights
         count = max(len(weights) - self.max_features, int(_EVICTED_PART * self.max_features))
-        # Those whose precision labels have raised least above the prior's.
+        # The weights whose posterior precision exceeds the prior's least.
         least = heapq.nsmallest(count, weights, key=lambda name: weights[name].prior_variance / weights[name].variance)
         for name in least:
             del weights[name]
@@ -168,14 +168,14 @@ def _unlearnt(name: FeatureName) -> Weight:
 
 def failure_probability(mean: float, variance: float) -> float:
     """
-    Mean of a logistic function under a normal belief.
+    Mean of a logistic function of a normal variable.
 
     Args:
         mean: Mean of the logit.
         variance: Variance of the logit, not negative.
 
     Source:
-        MacKay (1992), Neural Computation 4:720, equation 10; good to about 0.01.
+        MacKay (1992), Neural Computation 4:720, equation 10; accurate to about 0.01.
     """
     logit = mean / math.sqrt(1.0 + _LOGISTIC * variance)
     return 1.0 / (1.0 + math.exp(-max(-_LARGEST_LOGIT, min(_LARGEST_LOGIT, logit))))
@@ -206,22 +206,21 @@ def posterior_mode(
     design: csr_matrix, failed: Sequence[bool], prior: _Array, *, is_item: NDArray[np.bool_]
 ) -> tuple[_Array, _Array]:
     """
-    Most probable weights given all labels; for items, of which each has few labels, exact moments beside them.
+    Posterior mode of the weights given all labels; for items, which have few labels each, exact posterior moments.
 
-    The prior variance of items is learnt: in one service the requests of a class are alike, in another each is a world
-    of its own, and a prior that fits the second puts noise into the difficulties of the first. The estimate is doubled,
-    since real items have longer tails than a normal prior, and cliffs lose more by too narrow a prior than by too wide
-    a one.
+    The prior variance of items is estimated too: services differ in how much the requests of a class vary, and too wide
+    a prior adds noise to the difficulties of similar requests. The estimate is doubled, because real items have longer
+    tails than a normal prior, and a prior that is too narrow hides cliffs more than one that is too wide.
 
     Args:
-        design: Features by label, shape (labels, weights).
-        failed: Outcome by label.
-        prior: Prior variance by weight, logits squared.
-        is_item: Weights whose common prior variance is learnt; the one in *prior* is where it starts.
+        design: Features of each label, shape (labels, weights).
+        failed: Outcome of each label.
+        prior: Prior variance of each weight, logits squared.
+        is_item: Weights whose common prior variance is estimated, starting from the one in *prior*.
 
     Returns:
-        Mean and variance of every weight, in logits and logits squared, shape (weights,); variances of weights other
-        than items are those of a diagonal Laplace approximation.
+        Mean and variance of every weight, in logits and logits squared, shape (weights,); except for items, variances
+        come from a diagonal Laplace approximation.
 
     Source:
         The fixed point of MacKay (1992), Bayesian interpolation, Neural Computation 4:415, section 4.
@@ -231,10 +230,10 @@ def posterior_mode(
     for remaining in range(_ROUNDS if is_item.sum() >= _FEWEST_WEIGHTS else 0, -1, -1):
         mean = _mode(labels, prior, mean)
         if remaining:
-            middle, spread = _item_moments(labels, prior, mean)
-            labelled = float((1.0 - spread / prior[is_item]).sum())  # items that labels speak of
-            learnt = float((middle**2).sum()) / max(labelled, 1.0)
-            prior[is_item] = np.clip(learnt * (_WIDER if remaining == 1 else 1.0), *_VARIANCES)
+            item_mean, item_variance = _item_moments(labels, prior, mean)
+            effective = float((1.0 - item_variance / prior[is_item]).sum())  # number of items that labels determine
+            estimate = float((item_mean**2).sum()) / max(effective, 1.0)
+            prior[is_item] = np.clip(estimate * (_WIDER if remaining == 1 else 1.0), *_VARIANCES)
     variance = _laplace_variance(labels, prior, mean)
     mean[is_item], variance[is_item] = _item_moments(labels, prior, mean)
     return mean, variance
@@ -249,19 +248,19 @@ class _Labels(NamedTuple):
 
 def _mode(labels: _Labels, prior: _Array, start: _Array) -> _Array:
     """
-    By Newton's method from *start*; conjugate gradients solve each step without a matrix of all pairs of weights.
+    Posterior mode by Newton's method from *start*, with conjugate gradients, which need no matrix of all weight pairs.
 
-    Scipy's L-BFGS and trust regions stop as much as 0.7 logits from the mode of 200,000 labels, and take longer.
+    Scipy's L-BFGS and trust regions stop up to 0.7 logits from the mode of 200,000 labels, and take longer.
     """
     design, by_weight, failed, _ = labels
 
-    def surprise(weights: _Array) -> float:
+    def loss(weights: _Array) -> float:
         logit = design @ weights
         return float(np.logaddexp(0.0, logit).sum() - failed @ logit + 0.5 * (weights**2 / prior).sum())
 
     def information(direction: _Array) -> _Array:
-        bent: _Array = by_weight @ (rate * (1.0 - rate) * (design @ direction)) + direction / prior
-        return bent
+        product: _Array = by_weight @ (rate * (1.0 - rate) * (design @ direction)) + direction / prior
+        return product
 
     weights, size = start, 2 * start.shape
     for _ in range(_NEWTON_STEPS):
@@ -271,7 +270,7 @@ def _mode(labels: _Labels, prior: _Array, start: _Array) -> _Array:
         if (slope**2 * variance).max() < _PRECISE**2:
             break
         step, _ = cg(LinearOperator(size, information, dtype=float), slope, rtol=_STEP_ERROR, M=diags_array(variance))
-        while surprise(weights + step) > surprise(weights):  # too long: the likelihood bends on the way
+        while loss(weights + step) > loss(weights):  # overshot: the curvature changes along the step
             step = step / 2.0
         weights = weights + step
     return weights
@@ -284,12 +283,12 @@ def _laplace_variance(labels: _Labels, prior: _Array, weights: _Array) -> _Array
 
 
 def _item_moments(labels: _Labels, prior: _Array, weights: _Array) -> tuple[_Array, _Array]:
-    """Mean and variance of the weight of each item, all other weights at their mode."""
+    """Posterior mean and variance of each item's weight, with all other weights at their mode."""
     labels_of = labels.by_weight[np.flatnonzero(labels.is_item)]
     others = labels.design @ np.where(labels.is_item, 0.0, weights)
     values = np.sqrt(prior[labels.is_item].max(initial=0.0)) * _NODES
     likelihood = np.array([labels_of @ (labels.failed * value - np.logaddexp(0.0, others + value)) for value in values])
-    chance = np.exp(likelihood - likelihood.max(axis=0)) * _NODE_WEIGHTS[:, None]
-    chance /= chance.sum(axis=0)
-    mean = values @ chance
-    return mean, values**2 @ chance - mean**2
+    posterior = np.exp(likelihood - likelihood.max(axis=0)) * _NODE_WEIGHTS[:, None]
+    posterior /= posterior.sum(axis=0)
+    mean = values @ posterior
+    return mean, values**2 @ posterior - mean**2

@@ -1,4 +1,4 @@
-"""What is remembered of a request: names and hashes that say which requests are alike, never its text."""
+"""Features of a request: names and hashes that identify similar requests, never its text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FEWEST_WORDS = 3
 _LARGEST_DEVIATION = 4.0
 _MASK = "#"
 # A quoted string, a number or a web address. Each begins with a character of the first set, so that the search skips
-# over all others at once; tried one after the other they would cost five times as much.
+# all other characters at once; separate alternatives would take five times as long.
 _VARIABLE_PART = re.compile(
     r"""["'h\d](?:(?<=")[^"]*"|(?<=')[^']{1,80}'|(?<=\d)\d*(?:[.,:/-]\d+)*|(?<=h)ttps?://\S+)"""
 )
@@ -28,11 +28,11 @@ _UNBROKEN = re.compile(r"\S+")
 
 class RequestFeatures(Struct, frozen=True, gc=False):
     """
-    Identity of a request at four widths, from one item to its capability; storable without its text.
+    Identity of a request at four levels, from one item to its capability; storable without its text.
 
     Attributes:
         capability: Class of the request.
-        item: The `request_id`, or None where the request does not say that it comes again.
+        item: The `request_id` of a repeated request, or None.
         tool_set: Hash of the tools on offer (names, descriptions, schemas; in any order), or None without tools.
         prompt_family: Hash of the text with quoted strings, numbers and addresses masked, or None without text.
         attributes: Numbers and short strings known at request time.
@@ -52,7 +52,7 @@ class Scale(NamedTuple):
     deviation: Annotated[float, Ge(0)]
 
     def standardise(self, value: float) -> float:
-        """Deviations that *value* lies above the mean, kept within 4: one odd request must not move a weight far."""
+        """Deviations of *value* above the mean, limited to 4 so that one outlier does not change a weight much."""
         if not self.deviation > 0 or value != value:  # noqa: PLR0124  (NaN)
             return 0.0
         return max(-_LARGEST_DEVIATION, min(_LARGEST_DEVIATION, (value - self.mean) / self.deviation))
@@ -60,7 +60,7 @@ class Scale(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LabelledRequest:
-    """One labelled request, as the estimator learns from it; *started_at* is Unix seconds."""
+    """One labelled request for the estimator; *started_at* is Unix seconds."""
 
     features: RequestFeatures
     model_version: str
@@ -80,25 +80,25 @@ def request_features(request: Request) -> RequestFeatures:
 
 
 def prompt_family(text: str) -> str:
-    """Hash of *text* that stands for all texts which differ from it only in masked parts."""
+    """Hash of *text*, the same for all texts that differ only in masked parts."""
     return (_family if len(text) <= _LONGEST_TEXT else _family.__wrapped__)(text)
 
 
-_LONGEST_TEXT = 16_384  # characters; as many as are remembered are 4 MB
+_LONGEST_TEXT = 16_384  # characters; a full cache of such texts takes 4 MB
 
 
-@lru_cache(maxsize=256)  # all model calls of a run ask the same
+@lru_cache(maxsize=256)  # all model calls of a run have the same text
 def _family(text: str) -> str:
     return hash_of(_template(text))
 
 
 def indicators(features: RequestFeatures, item: str | None, scales: Mapping[str, Scale]) -> dict[str, float]:
     """
-    What the estimator sees of a request: feature name to value, the group before the first ``=``.
+    Values of a request for the estimator by feature name, which begins with its group up to the first ``=``.
 
     Args:
-        features: Identity of the request at its widths.
-        item: What the request is known as, where it comes again.
+        features: Identity of the request.
+        item: Name of the item, or None.
         scales: Mean and deviation per numeric attribute; numbers without one are left out.
 
     >>> indicators(RequestFeatures(capability="sql"), item="probe-17", scales={})
@@ -118,7 +118,7 @@ def indicators(features: RequestFeatures, item: str | None, scales: Mapping[str,
 
 def _template(text: str) -> str:
     template = masked(text).lower()
-    # A prompt that is quoted as a whole keeps its words: masked, all such prompts would be one family.
+    # A prompt that is quoted as a whole is not masked, or all such prompts would be one family.
     words = islice(_WORD.finditer(template), _FEWEST_WORDS)
     return template if sum(1 for _ in words) == _FEWEST_WORDS else text.lower()
 
@@ -127,9 +127,9 @@ def masked(text: str) -> str:
     r"""
     *text* with quoted strings, numbers, web and mail addresses masked, in time proportional to its length.
 
-    Masked is what ``"[^"]*"|'[^']{1,80}'|\d+(?:[.,:/-]\d+)*|https?://\S+|\S+@\S+`` finds. Its last part is looked for
-    apart: tried at each character, it would run to the end of the word in search of an ``@``, and a text of a million
-    characters without a space would take a day.
+    It masks the matches of ``"[^"]*"|'[^']{1,80}'|\d+(?:[.,:/-]\d+)*|https?://\S+|\S+@\S+``. The last part is searched
+    separately: as a regular expression it would scan to the end of the word from each character, and a text of a
+    million characters without a space would take a day.
 
     >>> masked("Mail bob@example.com 12.5 times")
     'Mail # # times'
@@ -138,22 +138,22 @@ def masked(text: str) -> str:
 
 
 def _masked_with_addresses(text: str) -> str:
-    kept, at = [], 0
+    unmasked, at = [], 0
     part = _VARIABLE_PART.search(text)
     for begin, last_at, end in _mail_addresses(text):
-        # Up to its last @ any part of the word would do for an address, but what begins there as another part is first.
+        # An address may begin anywhere in the word before its last @, but another variable part that begins there wins.
         while (begin := max(begin, at)) < last_at:
             while part is not None and part.start() < at:
                 part = _VARIABLE_PART.search(text, at)
             start, stop = (begin, end) if part is None or part.start() > begin else part.span()
-            kept.append(text[at:start])
+            unmasked.append(text[at:start])
             at = stop
-    kept.append(_VARIABLE_PART.sub(_MASK, text[at:]))
-    return _MASK.join(kept)
+    unmasked.append(_VARIABLE_PART.sub(_MASK, text[at:]))
+    return _MASK.join(unmasked)
 
 
 def _mail_addresses(text: str) -> Iterator[tuple[int, int, int]]:
-    """Of each unbroken part of *text* that holds an @ with something after it: its begin, the last such @, its end."""
+    """Start, position of the last @, and end of each word of *text* that has an @ inside."""
     for word in _UNBROKEN.finditer(text):
         begin, end = word.span()
         last_at = text.rfind("@", begin, end - 1)
@@ -162,12 +162,12 @@ def _mail_addresses(text: str) -> Iterator[tuple[int, int, int]]:
 
 
 def tool_set(tools: tuple[Tool, ...]) -> str:
-    """Hash of all that *tools* say, in any order."""
+    """Hash of names, descriptions and schemas of *tools*, independent of their order."""
     length = sum([len(tool.description) + len(tool.parameters) for tool in tools])
     return (_tool_set if length <= _MOST_REMEMBERED_CHARACTERS else _tool_set.__wrapped__)(tools)
 
 
-_MOST_REMEMBERED_CHARACTERS = 32_768  # of one set: a thousand hostile ones are 30 MB
+_MOST_REMEMBERED_CHARACTERS = 32_768  # of one set; a full cache takes up to 30 MB
 
 
 @lru_cache(maxsize=1_024)  # an agent offers the same few sets of tools all day

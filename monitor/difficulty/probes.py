@@ -1,4 +1,4 @@
-"""Which requests make a good probe panel: those that say most about the tiers."""
+"""Selects requests for a probe panel by their expected information about the tiers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
 @dataclass(frozen=True, slots=True)
 class ProbeCandidate:
-    """A request that may become a probe, and how often the traffic asks for it (1 where it was not counted)."""
+    """A request that may become a probe, and how often it occurs in the traffic (1 if it was not counted)."""
 
     features: RequestFeatures
     requests: int = 1
@@ -36,24 +36,24 @@ def select_probes(
     candidates: Sequence[ProbeCandidate], calibration: Calibration | None, *, count: int, settings: DifficultySettings
 ) -> Sequence[int]:
     """
-    Indices of the *count* candidates that together say most about the tiers, the best first.
+    Indexes of the *count* candidates that together have the most information about the tiers, the best first.
 
-    Each step takes the candidate that adds most to the sum of four parts, so that the panel is within 63 % of the best
-    one for that sum:
+    Each step takes the candidate that adds most to the sum of four parts. This greedy choice reaches at least 63 % of
+    the best possible sum:
 
-    - what its outcomes on half a dozen versions are expected to say about its own difficulty: much where it is not
-      known yet and where versions fail neither always nor never;
-    - for each tier, the logarithm of its number of probes, weighed by its share of the traffic: a panel of doubtful
-      requests alone cannot show how well difficulty is predicted;
+    - the information that its outcomes on six versions are expected to give about its own difficulty, which is large if
+      the difficulty is uncertain and versions neither always nor never fail;
+    - for each tier, the logarithm of its number of probes, weighted by its share of the traffic, because a panel of
+      uncertain requests alone cannot show how well difficulty is predicted;
     - for each capability, the same;
-    - the share of the traffic whose family (same prompt but for masked parts, else same tools) has a probe.
+    - the share of the traffic whose family (same masked prompt, else same tools) has a probe.
 
     Args:
         candidates: Requests to choose from, each once.
-        calibration: What predicts their difficulty; without one that is trusted for the hard tier's rate, capabilities
-            and families decide: a few early versions say too little.
-        count: Probes wanted.
-        settings: The failure rate that the hard tier begins at.
+        calibration: Predicts their difficulty. Unless it is trusted for the hard tier's rate, only capabilities and
+            families count, because a few early versions predict too little.
+        count: Number of probes.
+        settings: Sets the failure rate at which the hard tier begins.
 
     Source:
         Expected information of a Bayesian design as in Lindley (1956), Annals of Mathematical Statistics 27:986; the
@@ -65,7 +65,7 @@ def select_probes(
     traffic = np.array([candidate.requests for candidate in candidates], dtype=float)
     traffic /= traffic.sum()
     capability = _codes([features.capability for features in requests])
-    # What makes requests alike, widest last; a request like no other is a family of its own.
+    # The masked prompt, else the tools; a request without either is a family of its own.
     family = _codes([each.prompt_family or each.tool_set or f"alone {index}" for index, each in enumerate(requests)])
     capability_share, family_share = np.bincount(capability, traffic), np.bincount(family, traffic)
     information, tiers = _information_and_tiers(requests, calibration, settings)
@@ -91,26 +91,26 @@ def reference_failure_probability(
     features: RequestFeatures, calibration: Calibration, settings: DifficultySettings
 ) -> float:
     """
-    Probability that the reference version fails such a request, ratio 0 to 1.
+    Probability that the reference version fails a request, ratio 0 to 1.
 
     Args:
-        features: Of the request.
-        calibration: What predicts its difficulty.
-        settings: The failure rate that the hard tier begins at.
+        features: Features of the request.
+        calibration: Predicts its difficulty.
+        settings: Sets the failure rate at which the hard tier begins.
     """
     estimate = calibration.difficulty.estimate(features)
     return failure_probability(estimate.logit + _ability(calibration, settings), estimate.variance)
 
 
 def _ability(calibration: Calibration, settings: DifficultySettings) -> float:
-    """Ability of the reference version: the cuts lie where it fails as often as the settings say."""
+    """Ability of the reference version, from the cut at which it has the failure rate of the settings."""
     return float(logit(settings.hard_failure_rate)) - calibration.cuts.hard
 
 
 def _information_and_tiers(
     requests: Sequence[RequestFeatures], calibration: Calibration | None, settings: DifficultySettings
 ) -> tuple[_Array, _Array]:
-    """What outcomes would say about each difficulty, in nats, and how probable each tier is; zeros without trust."""
+    """Expected information of outcomes about each difficulty, in nats, and tier probabilities; zeros without trust."""
     if calibration is None or not calibration.trust.is_trusted_for_hard_rate:
         return np.zeros(len(requests)), np.zeros((len(requests), len(TIERS)))
     estimates = [calibration.difficulty.estimate(features)[:2] for features in requests]
@@ -120,9 +120,9 @@ def _information_and_tiers(
 
 
 def _information(logits: _Array, variances: _Array, ability: float) -> _Array:
-    """What one outcome of a version of that ability says about each difficulty, in 1/logits squared."""
-    failing = expit(logits[:, None] + np.sqrt(variances)[:, None] * _NODES + ability)
-    return (failing * (1.0 - failing)) @ _WEIGHTS
+    """Expected Fisher information of one outcome, at that *ability*, about each difficulty, in 1/logits squared."""
+    probability = expit(logits[:, None] + np.sqrt(variances)[:, None] * _NODES + ability)
+    return (probability * (1.0 - probability)) @ _WEIGHTS
 
 
 def _codes(names: Sequence[str]) -> NDArray[np.intp]:

@@ -1,4 +1,4 @@
-"""What a request is tagged with: what a calibration says of whole batches, and the tier that an operator declares."""
+"""Tags batches of requests by a calibration, and finds the tier that an operator declares for a request."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ _BY_NAME = {tier.value: tier for tier in TIERS}
 
 class Tagger:
     """
-    Gives requests their tags under one frozen calibration, as `Calibration.tag` does, and sooner.
+    Tags requests by one frozen calibration, as `Calibration.tag` does, with a cache.
 
-    A tag depends on nothing but the calibration and the features, so it may be remembered. When too many are, all are
-    forgotten at once: requests that come again are back after the next batch, and no order is kept for those that never
-    do.
+    A tag depends only on the calibration and the features, so it can be cached. A full cache is emptied at once:
+    repeated requests are back after the next batch, and there is no cost for keeping an order of use.
 
     Args:
-        calibration: What predicts the difficulty; None gives every request the tag of no calibration.
-        remembered: Most tags that are kept, about 0.5 kB each.
+        calibration: Predicts the difficulty; None gives every request `NO_TAG`.
+        remembered: Size of the cache; a tag takes about 0.5 kB.
     """
 
     def __init__(self, calibration: Calibration | None, *, remembered: int = _REMEMBERED) -> None:
@@ -58,17 +57,17 @@ def _identity(features: RequestFeatures) -> tuple[object, ...]:
 
 def declared_tier(request: Request, rules: Sequence[TierRule]) -> Tier | None:
     """
-    Tier that *request* says it has in its attribute ``tier``, else that of the first of *rules* that fits it.
+    Tier in the attribute ``tier`` of *request*, else the tier of the first of *rules* that matches it.
 
     >>> declared_tier(Request("sql", attributes={"tier": "hard"}), [])
     <Tier.HARD: 'hard'>
     """
-    said = request.attributes.get(_ATTRIBUTE)
-    tier = _BY_NAME.get(said.strip().lower()) if isinstance(said, str) else None
-    return tier or next((_BY_NAME[rule.tier] for rule in rules if _fits(rule, request)), None)
+    declared = request.attributes.get(_ATTRIBUTE)
+    tier = _BY_NAME.get(declared.strip().lower()) if isinstance(declared, str) else None
+    return tier or next((_BY_NAME[rule.tier] for rule in rules if _matches(rule, request)), None)
 
 
-def _fits(rule: TierRule, request: Request) -> bool:
+def _matches(rule: TierRule, request: Request) -> bool:
     value = request.attributes.get(rule.attribute or "")
     return (
         fnmatchcase(request.capability, rule.capability)
@@ -79,7 +78,7 @@ def _fits(rule: TierRule, request: Request) -> bool:
 
 
 def _is_within(value: float | str | None, least: float | None, most: float | None) -> bool:
-    """Whether a number lies between two limits, each left out where None; what is not a number fits none."""
+    """Whether *value* is a number within the limits; None is no limit. Without limits, any value matches."""
     if least is None and most is None:
         return True
     return not (value is None or isinstance(value, str)) and (least or 0) <= value and (most is None or value <= most)

@@ -19,25 +19,25 @@ class Tier(StrEnum):
 
 
 TIERS = (Tier.EASY, Tier.MEDIUM, Tier.HARD, Tier.FRONTIER)
-"""The tiers that a trusted calibration can give, easiest first."""
+"""All tiers of a trusted calibration, easiest first."""
 
 EASIER_TIERS = (Tier.EASY, Tier.MEDIUM)
 
 HARD_TIER = (Tier.HARD, Tier.FRONTIER)
-"""What "the hard tier" means wherever we say it: hard and frontier together."""
+"""The meaning of "the hard tier" everywhere: hard and frontier together."""
 
 
 class Tag(Struct, frozen=True, gc=False):
     """
-    What a frozen calibration says of one request.
+    Difficulty and tier of one request by a frozen calibration.
 
     Attributes:
-        tier: Most probable tier, or `untiered` where too little is known.
-        difficulty_logit: Posterior mean of the difficulty: logit of failing, a version's ability left out.
+        tier: Most probable tier, or `untiered` if too little is known.
+        difficulty_logit: Posterior mean of the difficulty: logit of failing, without the version's ability.
         difficulty_variance: Posterior variance of the difficulty, in logits squared.
-        is_known: The request's own item or family was seen in at least two versions.
-        bin: Index of the difficulty bin of the calibration, from 0; what cohorts are grouped by.
-        calibration_id: The frozen calibration that made this tag; empty where there was none.
+        is_known: Whether at least two versions answered the request's own item or family.
+        bin: Index of the difficulty bin of the calibration, from 0, which groups requests in cohorts.
+        calibration_id: The frozen calibration that made this tag; empty without one.
     """
 
     tier: Tier
@@ -55,7 +55,7 @@ NO_TAG = Tag(Tier.UNTIERED, 0.0, 0.0, is_known=False, bin=0, calibration_id="")
 @dataclass(frozen=True, slots=True)
 class TierCuts:
     """
-    Where tiers begin, on the difficulty logit (frozen with a calibration).
+    Bounds between tiers on the difficulty logit (frozen with a calibration).
 
     Attributes:
         medium, hard, frontier: Lowest difficulty logit of the tier; easy begins at minus infinity.

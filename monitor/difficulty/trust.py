@@ -1,4 +1,4 @@
-"""Whether tiers may be believed, and what is missing where they may not."""
+"""Whether tiers can be trusted, and what is missing if not."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from monitor.difficulty.tiers import Tier
 _Z_90 = 1.6449
 
 MIN_LIVE_VERSIONS = 3
-"""Live versions that must speak against a calibration together: one alone rejects a good one half of the time."""
+"""Live versions needed to reject a calibration: a single one rejects a good calibration half of the time."""
 
 
 class ReliabilityPoint(NamedTuple):
     """
-    Labels that were not learnt and that were predicted about alike.
+    Held-out labels with about the same predicted failure probability.
 
     Attributes:
-        predicted: Mean failure probability predicted beforehand, ratio 0 to 1.
+        predicted: Mean predicted failure probability, ratio 0 to 1.
         observed: Failures per label, ratio 0 to 1.
-        labels: How many.
+        labels: Number of labels.
     """
 
     predicted: float
@@ -32,12 +32,12 @@ class ReliabilityPoint(NamedTuple):
 
 class TierPromise(NamedTuple):
     """
-    What a tier promises of the reference version, and what it did.
+    The failure rate of the reference version that a tier stands for, and the observed one.
 
     Attributes:
-        requests: Its labels in the tier, tagged by a calibration that had not learnt them.
-        failures: Those that failed.
-        least, most: Failure rates between which the tier lies by the cuts, ratios 0 to 1.
+        requests: Labels of the reference version in the tier, tagged by a calibration that has not learnt them.
+        failures: Failures among them.
+        least, most: Range of failure rates of the tier by its cuts, ratios 0 to 1.
     """
 
     tier: Tier
@@ -48,7 +48,7 @@ class TierPromise(NamedTuple):
 
     @property
     def is_kept(self) -> bool | None:
-        """Whether the rate lies within the promise, as far as 90 % bounds show; None without a request."""
+        """Whether the 90 % bounds of the observed rate overlap the tier's range; None without a request."""
         if not self.requests:
             return None
         lower, upper = wilson(self.failures / self.requests, self.requests)
@@ -61,8 +61,8 @@ def wilson(rate: float, requests: float, *, z: float = _Z_90) -> tuple[float, fl
 
     Args:
         rate: Ratio 0 to 1.
-        requests: Independent requests that it rests on, above 0.
-        z: Quantile of the standard normal distribution; by default of bounds of 90 %.
+        requests: Independent requests behind it, above 0.
+        z: Quantile of the standard normal distribution; the default gives 90 % bounds.
 
     Source:
         Wilson (1927), Journal of the American Statistical Association 22:209.
@@ -78,18 +78,18 @@ def wilson(rate: float, requests: float, *, z: float = _Z_90) -> tuple[float, fl
 @dataclass(frozen=True, slots=True)
 class Trust:
     """
-    Whether tiers may be believed, and why not.
+    Whether tiers can be trusted, and why not.
 
     Attributes:
-        is_trusted: Every gate is passed.
-        reasons: One sentence per gate that is not passed, saying what is missing; empty when trusted.
-        auc: Within-version AUC of the difficulty on labels not learnt, ratio 0 to 1; None where it is not known.
+        is_trusted: Whether every gate is passed.
+        reasons: One sentence per failed gate with what is missing; empty if trusted.
+        auc: Within-version AUC of the difficulty on held-out labels, ratio 0 to 1; None if unknown.
         auc_lower: Lower 90 % bound of *auc*.
         calibration_error: Expected calibration error with a per-version intercept, ratio 0 to 1, or None.
         versions: History versions learnt from (K).
         known_share: Share of the evaluated requests whose item or family was seen in at least two versions, or None.
-        hard_rate_reasons: One sentence per gate that only the hard tier's failure rate has to pass and does not.
-        reliability: What *calibration_error* sums up, from the least likely failures to the most.
+        hard_rate_reasons: One sentence per failed gate that applies only to the hard tier's failure rate.
+        reliability: Points that *calibration_error* averages, by rising predicted failure probability.
     """
 
     is_trusted: bool
@@ -104,12 +104,12 @@ class Trust:
 
     @property
     def is_trusted_for_hard_rate(self) -> bool:
-        """The hard tier's failure rate may be believed too."""
+        """Whether the hard tier's failure rate can be trusted too."""
         return self.is_trusted and not self.hard_rate_reasons
 
     @property
     def figures(self) -> Sequence[str]:
-        """AUC and calibration error with their names, for a person to read; those that are not known are left out."""
+        """AUC and calibration error with their names, for people; without unknown ones."""
         auc = [] if self.auc is None else [f"AUC {self.auc:.2f}"]
         error = [] if self.calibration_error is None else [f"calibration error {self.calibration_error:.3f}"]
         return auc + error
@@ -118,16 +118,16 @@ class Trust:
 @dataclass(frozen=True, slots=True)
 class Drift:
     """
-    What live labels say of a frozen calibration.
+    Drift of live labels from a frozen calibration.
 
     Attributes:
-        is_drifting: Residual or anchors moved; None where there are too few labels to tell.
-        sentence: What was found.
-        residual_mean: Failures minus predicted failures per label since the residual last changed, each version at its
+        is_drifting: Whether residual or anchors moved; None with too few labels.
+        sentence: The result in words.
+        residual_mean: Failures minus predicted failures per label since the residual last changed, with each version's
             own ability, -1 to 1; None with fewer than `MIN_LABELS` labels.
-        anchors: Items that the calibration knows well and that have live labels enough.
-        anchors_moved_ratio: Share of the anchors that fail more or less often than the calibration says, 0 to 1; None
-            with fewer than `MIN_ANCHORS`.
+        anchors: Well-known items with enough live labels.
+        anchors_moved_ratio: Share of the anchors that fail significantly more or less often than predicted, 0 to 1;
+            None with fewer than `MIN_ANCHORS`.
     """
 
     is_drifting: bool | None
@@ -140,13 +140,13 @@ class Drift:
 @dataclass(frozen=True, slots=True)
 class LiveTrust:
     """
-    What live labels say of the calibration in force; verdicts do not depend on it.
+    Trust in the calibration in force, measured on live labels; verdicts do not use it.
 
     Attributes:
-        calibration_id: The calibration that was looked at.
-        trust: What its gates would say of these labels; None where no version has labels enough.
-        versions: Live versions with labels enough, which *trust* rests on.
-        drift: Whether labels and calibration come apart.
+        calibration_id: The calibration.
+        trust: Trust measured on these labels; None if no version has enough labels.
+        versions: Live versions with enough labels, which *trust* uses.
+        drift: Drift of the live labels from the calibration.
     """
 
     calibration_id: str
@@ -156,14 +156,14 @@ class LiveTrust:
 
     @property
     def is_trusted(self) -> bool | None:
-        """Whether live labels leave the calibration standing; None where there are too few of them to say."""
+        """Whether live labels support the calibration; None with too few of them."""
         if self.reasons:
             return False
         return None if self.drift.is_drifting is None and self.versions < MIN_LIVE_VERSIONS else True
 
     @property
     def reasons(self) -> Sequence[str]:
-        """Why the tiers are not to be believed, one sentence each; empty where live labels do not speak against it."""
+        """Why the tiers cannot be trusted, one sentence each; empty if live labels support it."""
         against = [self.drift.sentence] if self.drift.is_drifting else []
         if self.trust is not None and self.versions >= MIN_LIVE_VERSIONS:
             against += [f"On labels of {self.versions} live versions: {reason}" for reason in self.trust.reasons]

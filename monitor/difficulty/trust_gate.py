@@ -1,7 +1,7 @@
 """
-Trust in a calibration on labels that it has not learnt: of its history, of a rollout's traffic and of live versions.
+Measures trust in a calibration on held-out labels: from its history, a rollout's traffic, or live versions.
 
-Live labels also say whether it drifts from them.
+On live labels it also measures drift.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.trust import Drift, LiveTrust, ReliabilityPoint, Trust
 
 MIN_LABELS = 300
-"""Labels below which nothing is said of the residual: ADWIN needs about so many to see a change of 0.2."""
+"""Labels needed to test the residual for drift: ADWIN needs about so many to detect a change of 0.2."""
 
 MIN_ANCHORS = 30
-"""Anchors below which nothing is said of their moves."""
+"""Anchors needed to test them for drift."""
 
 MIN_ANCHOR_LABELS = 3
-"""Live labels before an anchor is looked at: one or two can hardly surprise."""
+"""Live labels that make a well-known item an anchor: one or two are hardly ever significant."""
 
 MIN_ANCHOR_VERSIONS = 3
-"""History versions that must have answered an item before the calibration knows it well enough to be held to it."""
+"""History versions that must have answered an item before it can be an anchor."""
 
 MAX_ANCHORS_MOVED = 0.05
 """
 Share of moved anchors above which a calibration drifts.
 
-On real versions, where nothing was planted, it was at most 0.016; with the outcomes of a fifth of the requests turned
-round it was 0.05 to 0.12 at six labels each, and 0.01 to 0.07 at three.
+On real versions without drift it was at most 0.016; with the outcomes of a fifth of the requests inverted it was 0.05
+to 0.12 at six labels each, and 0.01 to 0.07 at three.
 """
 
 _MIN_EITHER_WAY = 2  # an AUC with a variance needs two failures and two successes
 _ADWIN_DELTA = 0.002
-_SURPRISING = 0.01
+_ANCHOR_LEVEL = 0.01
 _FALSE_ALARM = 0.002
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
 _NODE_WEIGHTS = _NODE_WEIGHTS / math.sqrt(2 * math.pi)
@@ -54,7 +54,7 @@ _GROUPS = 10
 
 
 class Prediction(NamedTuple):
-    """One label beside the difficulty that was predicted before it was learnt."""
+    """The predicted difficulty of one request, and its label, which the prediction has not used."""
 
     model_version: str
     logit: float
@@ -64,16 +64,16 @@ class Prediction(NamedTuple):
 
 
 def prediction(label: LabelledRequest, difficulty: FrozenDifficulty) -> Prediction:
-    """*label* beside what a *difficulty* that has not learnt it says."""
+    """The prediction for *label* by a *difficulty* that has not learnt it."""
     return Prediction(label.model_version, *difficulty.estimate(label.features)[:3], label.failed)
 
 
 def assess(predictions: Sequence[Prediction], *, versions: int, settings: DifficultySettings) -> Trust:
     """
-    Trust in a calibration, from how well it predicts difficulty on labels that it has not learnt.
+    Trust in a calibration, from its predictions of held-out labels.
 
     Args:
-        predictions: Labels of one or a few versions beside the difficulty predicted before.
+        predictions: Predictions for labels of one or a few versions.
         versions: History versions learnt from (K).
         settings: The gates.
     """
@@ -109,11 +109,11 @@ def assess_traffic(
     calibration: Calibration, labels: Iterable[LabelledRequest], *, settings: DifficultySettings
 ) -> Trust:
     """
-    Trust in *calibration* on traffic that it did not learn: its history may know the probes, but not what users ask.
+    Trust in *calibration* on live traffic, which may differ from its history (such as probes).
 
     Args:
-        calibration: What predicts the difficulty.
-        labels: Outcomes of one or a few versions, most telling those of the baseline.
+        calibration: The calibration to test.
+        labels: Labels of one or a few versions that it has not learnt; the baseline's are the most relevant.
         settings: The gates.
     """
     predictions = [prediction(label, calibration.difficulty) for label in labels]
@@ -122,10 +122,10 @@ def assess_traffic(
 
 def on_traffic(trust: Trust, *, known: int, requests: int, settings: DifficultySettings) -> Trust:
     """
-    Trust for the requests of one rollout: too few of them may be known, whatever the history knows of its own.
+    Trust for one rollout, which also needs enough known requests in its traffic.
 
     Args:
-        trust: As the history gave it.
+        trust: Trust as measured on the history.
         known: Live requests that the calibration knows.
         requests: All live requests.
         settings: The gates.
@@ -147,7 +147,7 @@ def on_traffic(trust: Trust, *, known: int, requests: int, settings: DifficultyS
 
 
 def by_version(predictions: Iterable[Prediction]) -> dict[str, _Array]:
-    """One row per label of each version: difficulty in logits, its variance, whether it is known, whether it failed."""
+    """By version, one row per label: difficulty in logits, its variance, is_known, failed."""
     rows: dict[str, list[list[float]]] = defaultdict(list)
     for version, *numbers in predictions:
         rows[version].append(numbers)
@@ -163,8 +163,8 @@ def _auc_reasons(auc: float | None, lower: float | None, labels: int, settings: 
     if auc is None or lower is None:
         return ["No version has both failures and successes among held-out labels: add labels."]
     if auc < settings.min_auc:
-        found = f"Difficulty tells failures from successes with an AUC of {auc:.2f} ({settings.min_auc:.2f} needed)"
-        return [f"{found}: replay more of the traffic as probes on past or other models."]
+        measured = f"Difficulty tells failures from successes with an AUC of {auc:.2f} ({settings.min_auc:.2f} needed)"
+        return [f"{measured}: replay more of the traffic as probes on past or other models."]
     if lower < settings.min_auc_lower:
         wanted = labels * ((auc - lower) / (auc - settings.min_auc_lower)) ** 2
         bound = f"The AUC of {auc:.2f} may be as low as {lower:.2f} ({settings.min_auc_lower:.2f} needed)"
@@ -188,8 +188,8 @@ def _mean_auc(parts: Sequence[_Array], *, count_spread: bool) -> tuple[float | N
 
     Args:
         parts: Predictions by version.
-        count_spread: Whether the bound is for versions yet to come, not for these alone. Difficulty that rests on few
-            versions has their quirks, and whether a new one shares them is a matter of luck.
+        count_spread: Whether the bound also covers new versions. A difficulty learnt from few versions fits their
+            quirks, which a new version may not share.
     """
     measured = [_auc(part[:, 0], part[:, 3] == 1) for part in parts]
     known = [pair for pair in measured if pair is not None]
@@ -215,14 +215,14 @@ def _auc(score: _Array, failed: NDArray[np.bool_]) -> tuple[float, float] | None
 
 
 def _ranks(values: _Array) -> _Array:
-    """Ranks from 1, those of equal values shared evenly; `scipy.stats` would take a second to import."""
+    """Ranks from 1, with mean ranks for ties; `scipy.stats` would take a second to import."""
     _, places, times = np.unique(values, return_inverse=True, return_counts=True)
-    shared: _Array = times.cumsum() - (times - 1) / 2
-    return shared[places]
+    ranks: _Array = times.cumsum() - (times - 1) / 2
+    return ranks[places]
 
 
 def _reliability(parts: Sequence[_Array]) -> tuple[ReliabilityPoint, ...]:
-    """Predicted and observed failure rates of ten groups of equal size, each version at its own ability."""
+    """Predicted and observed failure rates in ten groups of equal size, with each version's own ability."""
     usable = [part for part in parts if 0 < part[:, 3].mean() < 1]
     if not usable:
         return ()
@@ -234,7 +234,7 @@ def _reliability(parts: Sequence[_Array]) -> tuple[ReliabilityPoint, ...]:
 
 
 def _calibration_error(reliability: Sequence[ReliabilityPoint]) -> float | None:
-    """Mean distance of observed from predicted failure rates, over labels."""
+    """Mean absolute difference of observed and predicted failure rates, weighted by labels."""
     if not reliability:
         return None
     gaps = sum(abs(point.predicted - point.observed) * point.labels for point in reliability)
@@ -243,10 +243,10 @@ def _calibration_error(reliability: Sequence[ReliabilityPoint]) -> float | None:
 
 def own_ability(part: _Array) -> float:
     """
-    Logits added to every difficulty of one version, at which it is predicted to fail as often as it did.
+    Logits to add to every difficulty so that the predicted failure rate of one version equals the observed one.
 
     Args:
-        part: Its labels as `by_version` has them.
+        part: Predictions of the version, as in `by_version`.
     """
     scale = _scale(part)
     low, high = -30.0, 30.0
@@ -268,30 +268,30 @@ def assess_live(
     Trust in *calibration* on live labels, and its drift.
 
     Args:
-        calibration: The one in force.
-        labels: Outcomes of versions that it did not learn, in any order.
-        settings: The gates, and the labels that a version needs to have a say (`min_reference_labels`).
+        calibration: The calibration in force.
+        labels: Labels of versions that it did not learn, in any order.
+        settings: The gates, and the labels that a version needs to count (`min_reference_labels`).
     """
     parts: dict[str, list[LabelledRequest]] = defaultdict(list)
     for label in labels:
         parts[label.model_version].append(label)
-    telling = [part for part in parts.values() if _is_telling(part, settings.min_reference_labels)]
-    pooled = [label for part in telling for label in part]
+    usable = [part for part in parts.values() if _is_usable(part, settings.min_reference_labels)]
+    pooled = [label for part in usable for label in part]
     return LiveTrust(
         calibration.calibration_id,
         assess_traffic(calibration, pooled, settings=settings) if pooled else None,
-        len(telling),
+        len(usable),
         find_drift(calibration, labels),
     )
 
 
-def _is_telling(labels: Sequence[LabelledRequest], min_labels: int) -> bool:
+def _is_usable(labels: Sequence[LabelledRequest], min_labels: int) -> bool:
     failures = sum(label.failed for label in labels)
     return len(labels) >= min_labels and min(failures, len(labels) - failures) >= _MIN_EITHER_WAY
 
 
 class _Answer(NamedTuple):
-    """A live label beside what the calibration says of its difficulty."""
+    """A live label and the calibration's estimate for its request."""
 
     label: LabelledRequest
     estimate: Estimate
@@ -301,13 +301,12 @@ def find_drift(calibration: Calibration, labels: Iterable[LabelledRequest]) -> D
     """
     Drift of *calibration* on *labels* that it did not learn.
 
-    The residual is watched over time and across versions. At its own ability each version's residuals add up to
-    nothing, so what is seen is a change within a version: of the traffic, of how outcomes are judged, or of the model
-    behind the name.
+    It tests the residuals over time and the anchors. With its own ability, each version's residuals sum to 0, so drift
+    is a change within a version: of the traffic, of how outcomes are judged, or of the model behind the name.
 
     Args:
-        calibration: What predicts the difficulty.
-        labels: Outcomes of one or more versions, in any order.
+        calibration: The calibration to test.
+        labels: Labels of one or more versions, in any order.
 
     Source:
         ADWIN by Bifet and Gavalda (2007), Learning from time-changing data with adaptive windowing, SDM.
@@ -318,15 +317,15 @@ def find_drift(calibration: Calibration, labels: Iterable[LabelledRequest]) -> D
     answers = [_Answer(label, calibration.difficulty.estimate(label.features)) for label in in_order]
     abilities = _abilities(answers)
     usable = [each for each in answers if each.label.model_version in abilities]
-    changes, mean = _watch_residual(usable, abilities)
-    anchors, moved = _watch_anchors(usable, abilities)
+    changes, mean = _residual_changes(usable, abilities)
+    anchors, moved = _moved_anchors(usable, abilities)
     ratio = moved / anchors if anchors >= MIN_ANCHORS else None
     findings = []
     if changes:
         findings.append(f"predicted failure rates went off by {mean or 0.0:+.2f}")
-    # So many would hardly have moved if each did by chance alone.
-    is_no_chance = float(bdtrc(moved - 1, anchors, _SURPRISING)) < _FALSE_ALARM
-    if ratio is not None and ratio > MAX_ANCHORS_MOVED and is_no_chance:
+    # Without drift, the number of moved anchors is binomial at the level of the single test.
+    is_significant = float(bdtrc(moved - 1, anchors, _ANCHOR_LEVEL)) < _FALSE_ALARM
+    if ratio is not None and ratio > MAX_ANCHORS_MOVED and is_significant:
         findings.append(f"{moved} of {anchors} well-known requests fail more or less often than it says")
     if findings:
         return Drift(True, f"The calibration drifts: {', and '.join(findings)}.", mean, anchors, ratio)
@@ -336,45 +335,45 @@ def find_drift(calibration: Calibration, labels: Iterable[LabelledRequest]) -> D
 
 
 def _abilities(answers: Sequence[_Answer]) -> dict[str, float]:
-    """Ability of each version that has both failures and successes; of the others nothing can be said."""
+    """Ability of each version that has both failures and successes."""
     parts = by_version(Prediction(each.label.model_version, *each.estimate[:3], each.label.failed) for each in answers)
     return {version: own_ability(part) for version, part in parts.items() if 0 < part[:, 3].mean() < 1}
 
 
-def _watch_residual(answers: Sequence[_Answer], abilities: dict[str, float]) -> tuple[int, float | None]:
-    """How often the residual changed, and its mean since then."""
+def _residual_changes(answers: Sequence[_Answer], abilities: dict[str, float]) -> tuple[int, float | None]:
+    """Number of changes of the mean residual, and the mean since the last one; None with too few labels."""
     if len(answers) < MIN_LABELS:
         return 0, None
     logits = np.array([each.estimate.logit + abilities[each.label.model_version] for each in answers])
     variances = np.array([each.estimate.variance for each in answers])
     residuals = np.array([each.label.failed for each in answers]) - expit(logits / np.sqrt(1 + np.pi / 8 * variances))
-    from river.drift import ADWIN  # noqa: PLC0415  (takes longer than all else that a start imports)
+    from river.drift import ADWIN  # noqa: PLC0415  (takes longer than all other imports of a start)
 
-    window = ADWIN(delta=_ADWIN_DELTA)  # type: ignore[no-untyped-call]  # river leaves it so
+    window = ADWIN(delta=_ADWIN_DELTA)  # type: ignore[no-untyped-call]  # river has no types
     changes = 0
     for residual in residuals:
-        # Its bound is for values from 0 to 1.
+        # ADWIN's bound assumes values from 0 to 1.
         window.update((1.0 + float(residual)) / 2.0)  # type: ignore[no-untyped-call]
         changes += window.drift_detected
     return changes, 2.0 * float(window.estimation) - 1.0
 
 
-def _watch_anchors(answers: Sequence[_Answer], abilities: dict[str, float]) -> tuple[int, int]:
-    """Anchors, and those whose live failures are a surprise."""
+def _moved_anchors(answers: Sequence[_Answer], abilities: dict[str, float]) -> tuple[int, int]:
+    """Number of anchors, and of those whose live failures differ significantly from the prediction."""
     by_item: dict[str, list[_Answer]] = defaultdict(list)
     for each in answers:
         if each.label.features.item is not None and each.estimate.versions >= MIN_ANCHOR_VERSIONS:
             by_item[each.label.features.item].append(each)
-    anchors = [own for own in by_item.values() if len(own) >= MIN_ANCHOR_LABELS]
-    return len(anchors), sum(_surprise(own, abilities) < _SURPRISING for own in anchors)
+    anchors = [of_item for of_item in by_item.values() if len(of_item) >= MIN_ANCHOR_LABELS]
+    return len(anchors), sum(_p_value(anchor, abilities) < _ANCHOR_LEVEL for anchor in anchors)
 
 
-def _surprise(answers: Sequence[_Answer], abilities: dict[str, float]) -> float:
+def _p_value(answers: Sequence[_Answer], abilities: dict[str, float]) -> float:
     """
-    Chance of failures at least as far from what the calibration says of one item, either way.
+    Two-sided p-value of one item's failures under the calibration.
 
-    Averaged over what its difficulty may be, since one unsure difficulty moves all its labels together. The labels
-    count as equally likely to fail, at their mean: versions differ, so that overstates the spread a little.
+    It averages over the posterior of the item's difficulty, because an error of it moves all its labels together. All
+    labels get their mean failure probability; versions differ, so this overstates the variance a little.
     """
     difficulties = np.array([each.estimate.logit + math.sqrt(each.estimate.variance) * _NODES for each in answers])
     ability = np.array([abilities[each.label.model_version] for each in answers])
