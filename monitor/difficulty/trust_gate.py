@@ -163,8 +163,8 @@ def _auc_reasons(auc: float | None, lower: float | None, labels: int, settings: 
     if auc is None or lower is None:
         return ["No version has both failures and successes among held-out labels: add labels."]
     if auc < settings.min_auc:
-        measured = f"Difficulty tells failures from successes with an AUC of {auc:.2f} ({settings.min_auc:.2f} needed)"
-        return [f"{measured}: replay more of the traffic as probes on past or other models."]
+        text = f"Difficulty separates failures from successes with an AUC of {auc:.2f} ({settings.min_auc:.2f} needed)"
+        return [f"{text}: replay more of the traffic as probes on past or other models."]
     if lower < settings.min_auc_lower:
         wanted = labels * ((auc - lower) / (auc - settings.min_auc_lower)) ** 2
         bound = f"The AUC of {auc:.2f} may be as low as {lower:.2f} ({settings.min_auc_lower:.2f} needed)"

@@ -161,7 +161,7 @@ def _of_limits(tiers: Mapping[Tier, Stratum], limits: Mapping[Tier, DetectionLim
         kind, problem = GapKind.LARGE_HIDDEN_DROP, f"has only {cases}:"
         if is_saturated:
             kind, both = GapKind.SATURATED_TIER, f"both versions pass at least {SATURATED_PASS_RATE:.0%} of {cases}"
-            problem, hidden = f"is saturated: {both}, so it no longer tells them apart;", f"{hidden} still"
+            problem, hidden = f"is saturated: {both}, so it no longer distinguishes them;", f"{hidden} still"
         yield CoverageGap(kind, f"{tier.value} {problem} {hidden} go unseen.{add}", missing, tier)
 
 

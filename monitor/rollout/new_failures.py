@@ -24,7 +24,7 @@ def new_failures(
     Signatures that are more frequent than in the baseline, and those that *earlier* rollouts introduced.
 
     Each signature is compared within the requests of its tier and class, so that a change of the traffic mix adds none.
-    Closed e-BH corrects for testing several signatures, at any look. The result tells people where to look; the verdict
+    Closed e-BH corrects for testing several signatures, at any look. The result shows people where to look; the verdict
     does not use it.
 
     Args:

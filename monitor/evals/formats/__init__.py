@@ -1,1 +1,1 @@
-"""Result files of eval tools, told apart by content; each reader is a module that turns one file into attempts."""
+"""Result files of eval tools, detected by content; each reader is a module that turns one file into attempts."""

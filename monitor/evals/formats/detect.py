@@ -1,4 +1,4 @@
-"""Which tool wrote a file, told by its content."""
+"""Detects by content which tool wrote a file, and reads it."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ READ_FORMATS = (
     "YAML or Parquet with named columns"
 )
 _ZIP_MAGIC, _PARQUET_MAGIC = b"PK\x03\x04", b"PAR1"
-_LARGEST_RECORD, _SEEN_BYTES = 64 * 1024**2, 8 * 1024**2  # who writes a key twice does so from the start
-_MOST_ALIASED = 1_000_000  # values that YAML aliases stand for
+_LARGEST_RECORD, _CHECKED_BYTES = 64 * 1024**2, 8 * 1024**2  # a tool that writes duplicate keys does so from the start
+_MOST_ALIASED = 1_000_000  # values that YAML aliases expand to
 _XML_DECLARATION = re.compile(r"^\ufeff?<\?xml[^>]*>")
 _MORE_LINES = re.compile(rb"\n\s*\S")
-# A key with another key, an item or a comment below it: a title over a table may have a colon, too.
+# A key with another key, an item or a comment below it, because a title over a table may have a colon too.
 _YAML = re.compile(rb"---\s|- \w+:\s|[A-Za-z_][\w-]*:(?: [^\n]*)?(?:\r?\n)+(?:[ #-]|[\w-]+:)")
 
 
 def read_content(name: str, content: bytes, options: Options) -> ResultFile:
     """
-    What the plain bytes of one result file say.
+    Reads the bytes of one result file.
 
     Args:
-        name: The file; lm-evaluation-harness writes task and model there and nowhere else.
+        name: The file name, which for lm-evaluation-harness is the only place of task and model.
         content: Its bytes, decompressed.
-        options: How results are read.
+        options: How to read results.
 
     Raises:
-        ResultFileInvalid: it holds nothing that can be read; says what can.
+        ResultFileInvalid: it holds no results in a known format.
     """
     for start, read in _BINARY:
         if content.startswith(start):
             return read(name, content, options)
-    encoding = json.detect_encoding(content[:4])  # of any text, not of JSON alone
-    # As spreadsheets write "Unicode text", and PowerShell whatever it prints.
+    encoding = json.detect_encoding(content[:4])  # works for any text
+    # Spreadsheets ("Unicode text") and PowerShell write UTF-16.
     if not encoding.startswith("utf-8") and frame_lengths(content[:PEEK_BYTES]) is None:
         content = _XML_DECLARATION.sub("", content.decode(encoding, "replace")).encode()
     text = content.removeprefix(BOM_UTF8).lstrip()
@@ -65,16 +65,16 @@ def read_content(name: str, content: bytes, options: Options) -> ResultFile:
         try:
             result = read(name, text.decode("cp1252").encode(), options)
         except UnicodeDecodeError:
-            told = f"{name} is not UTF-8 text; save it as UTF-8. What is read: {READ_FORMATS}."
-            raise ResultFileInvalid(told) from None
+            problem = f"{name} is not UTF-8 text; save it as UTF-8. What is read: {READ_FORMATS}."
+            raise ResultFileInvalid(problem) from None
         return replace(result, notes=(*result.notes, "It is not UTF-8, so it was read as Windows-1252."))
 
 
 def holds_results(head: bytes) -> bool | None:
     """
-    Whether *head* is what an eval tool wrote, or a table of outcomes; events and bare requests are neither.
+    Whether *head* is the start of eval results or of a table of outcomes, and not of events or requests.
 
-    None where the first bytes of a file do not show it, and all of them are needed.
+    None if the first bytes of a file do not show it and all of them are needed.
     """
     text = head.removeprefix(BOM_UTF8).lstrip()
     if not text.startswith((b"{", b"[")):
@@ -104,34 +104,34 @@ def _read_json(name: str, text: bytes, options: Options) -> ResultFile:
     first = _whole(next(io.BytesIO(text)))
     is_lines = isinstance(first, dict) and _MORE_LINES.search(text) is not None
     document = first if is_lines else _whole(text)
-    _refuse_twins(name, text[:_SEEN_BYTES], is_lines=is_lines)
+    _refuse_duplicate_keys(name, text[:_CHECKED_BYTES], is_lines=is_lines)
     if events.is_event(document):
         return events.read_records(name, text.splitlines() if is_lines else [text], options)
     if is_lines:
         return _read_lines(name, text, options)
     if document is None:
-        list(_lines(name, text))  # says which line is broken
+        list(_lines(name, text))  # raises with the number of the broken line
     return _read_document(name, document, options)
 
 
-def _refuse_twins(name: str, text: bytes, *, is_lines: bool) -> None:
+def _refuse_duplicate_keys(name: str, text: bytes, *, is_lines: bool) -> None:
     """
-    Refuses an object in which a key has two values: each of them may be the one that counts.
+    Checks that no object has two values of one key, since either may be the one that counts.
 
     Raises:
-        ResultFileInvalid: there is one.
+        ResultFileInvalid: an object has two values of one key.
     """
 
-    def seen(pairs: Sequence[tuple[str, object]]) -> object:
-        told = dict(pairs)
-        twin = next((key for key, value in pairs if told[key] != value), None) if len(told) < len(pairs) else None
+    def check(pairs: Sequence[tuple[str, object]]) -> object:
+        last = dict(pairs)
+        twin = next((key for key, value in pairs if last[key] != value), None) if len(last) < len(pairs) else None
         if twin is not None:
             raise ResultFileInvalid(f'{name} has two values of "{twin}" in one object; delete one of them.')
-        return object()  # of a long document, nothing is kept
+        return object()  # keeps nothing of a long document in memory
 
-    with suppress(ValueError):  # cut off, or not JSON, which is said later
+    with suppress(ValueError):  # cut off, or not JSON, which is reported later
         for part in io.BytesIO(text) if is_lines else (text,):
-            json.loads(part, object_pairs_hook=seen)
+            json.loads(part, object_pairs_hook=check)
 
 
 def _read_lines(name: str, text: bytes, options: Options) -> ResultFile:
@@ -150,13 +150,13 @@ def _read_document(name: str, document: Any, options: Options) -> ResultFile:
         raise _unknown(name)
     rows = documents.case_rows(document)
     if rows is None:
-        rows = found if isinstance(found := documents.unsplit(document), list) else [found]
+        rows = table_rows if isinstance(table_rows := documents.unsplit(document), list) else [table_rows]
     of_tool = (read for is_one, read in _ROWS if rows and is_one(rows[0]))
-    return next(of_tool, _table_of(lambda _, found, __: found, Format.TABLE))(name, rows, options)
+    return next(of_tool, _table_of(lambda _, listed, __: listed, Format.TABLE))(name, rows, options)
 
 
 def _table_of(rows_of: Callable[[str, Any, Options], Sequence[Mapping[str, Any]]], form: Format) -> _Reader:
-    """Reads what *rows_of* makes rows of."""
+    """A reader of the rows that *rows_of* extracts."""
 
     def read(name: str, content: Any, options: Options) -> ResultFile:
         rows = rows_of(name, content, options)
@@ -165,18 +165,18 @@ def _table_of(rows_of: Callable[[str, Any, Options], Sequence[Mapping[str, Any]]
     return read
 
 
-def _refuse(told: str) -> _Reader:
-    """Says what to name instead of a file that is known to hold no case."""
+def _refuse(problem: str) -> _Reader:
+    """A reader of files without cases, which raises with the *problem* and what to name instead."""
 
     def read(name: str, _content: Any, _options: Options) -> ResultFile:
-        raise ResultFileInvalid(f"{name} {told}")
+        raise ResultFileInvalid(f"{name} {problem}")
 
     return read
 
 
 def _whole(text: bytes) -> Any:
-    """*text* as one JSON document, or None where it is not one."""
-    for decode in (documents.decoded, read_json):  # Python's writers write NaN, which only the second takes
+    """*text* as one JSON document, or None if it is not one."""
+    for decode in (documents.decoded, read_json):  # only the second accepts NaN, which Python writes
         with suppress(ValueError):
             return decode(text)
     return None
@@ -188,7 +188,7 @@ def _lines(name: str, text: bytes) -> Iterator[Any]:
             try:
                 row = read_json(line)
             except ValueError as error:
-                line.decode()  # raises where the letters are the reason
+                line.decode()  # raises another error if the encoding is the reason
                 raise ResultFileInvalid(
                     f"{name} is neither one JSON document nor JSON lines: line {number} cannot be parsed ({error}); "
                     "write it again."
@@ -211,9 +211,9 @@ def _read_yaml(name: str, text: bytes, options: Options) -> ResultFile:
 
 
 def _values(node: Any, known: dict[int, int]) -> int:
-    """How many values a *node* of YAML stands for, each alias counted as what it stands for."""
+    """Number of values of a YAML *node*, with aliases expanded."""
     if id(node) not in known:
-        known[id(node)] = 1  # of one that contains itself
+        known[id(node)] = 1  # ends the recursion of a node that contains itself
         parts = () if isinstance(node.value, str) else node.value
         below = (each for part in parts for each in (part if isinstance(part, tuple) else (part,)))
         known[id(node)] += sum(_values(each, known) for each in below)
@@ -228,8 +228,8 @@ def _parquet_rows(name: str, content: bytes) -> Iterable[Mapping[str, Any]]:
     try:
         from pyarrow import ArrowException, BufferReader, parquet  # noqa: PLC0415  (large, and few results are Parquet)
     except ImportError:
-        told = f"{name} is Parquet; pip install 'cliffwatch[parquet]', or write it as CSV or JSON lines."
-        raise ResultFileInvalid(told) from None
+        problem = f"{name} is Parquet; pip install 'cliffwatch[parquet]', or write it as CSV or JSON lines."
+        raise ResultFileInvalid(problem) from None
     with reading.refused((ArrowException, OSError), f"{name} is damaged Parquet", "use a complete copy of it"):
         for batch in parquet.ParquetFile(BufferReader(content)).iter_batches():
             yield from map(table.flat, batch.to_pylist())

@@ -1,4 +1,4 @@
-"""Where the cases are in a JSON, YAML or XML document, whatever the tool calls what holds them."""
+"""Finds the cases in a JSON, YAML or XML document, whatever the tool calls the list that holds them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _DOCUMENT_TYPE = re.compile(rb"(?s:\s|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE")
 
 class LazyRows(list[Any]):
     """
-    The objects of a long JSON list, each decoded whenever it is read: held as objects they take three times the bytes.
+    The objects of a long JSON list, decoded on each access, since decoded objects take three times the memory.
 
     Attributes:
-        above: What each of them inherits.
+        above: Values that each object inherits.
     """
 
     above: Mapping[str, Any] = MappingProxyType({})
@@ -40,8 +40,8 @@ class LazyRows(list[Any]):
         return map(self._row, super().__iter__())
 
     def __getitem__(self, place: Any) -> Any:
-        found = super().__getitem__(place)
-        return list(map(self._row, found)) if isinstance(place, slice) else self._row(found)
+        raw = super().__getitem__(place)
+        return list(map(self._row, raw)) if isinstance(place, slice) else self._row(raw)
 
     def _row(self, raw: Raw) -> Mapping[str, Any]:
         return {**self.above, **read_json(bytes(raw))}
@@ -49,10 +49,10 @@ class LazyRows(list[Any]):
 
 def decoded(text: bytes | Raw, depth: int = _DEEPEST) -> Any:
     """
-    The JSON document *text*; long lists of objects, at most *depth* objects deep in it, are lazy.
+    The JSON document *text*, with lazy lists (`LazyRows`) for long lists of objects down to *depth* levels.
 
     Raises:
-        ValueError: it is not one JSON document, or has numbers (NaN) that JSON does not have.
+        ValueError: it is not one JSON document, or has numbers that are not JSON (NaN).
     """
     content = memoryview(text)
     if len(content) < _LARGE_BYTES or not depth:
@@ -66,38 +66,38 @@ def decoded(text: bytes | Raw, depth: int = _DEEPEST) -> Any:
 
 
 def id_lists(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """One row per case of a document that lists the ids of those that passed, failed or broke; empty for any other."""
+    """One row per case of a document that lists the ids of passed, failed or broken cases; else empty."""
     parts = (part for part in (document, document.get("results")) if isinstance(part, Mapping))
-    found = ((name, ids) for part in parts for name, ids in part.items() if isinstance(ids, list))
-    lists = {name: ids for name, ids in found if all(isinstance(each, str) for each in ids)}
+    items = ((name, ids) for part in parts for name, ids in part.items() if isinstance(ids, list))
+    lists = {name: ids for name, ids in items if all(isinstance(each, str) for each in ids)}
     if not any(name.startswith(("resolved", "successful_")) or name in {"passed", "passed_ids"} for name in lists):
         return []
     rows: dict[str, Mapping[str, Any]] = {}
     for kind, starts in _WORDS["id_lists"].items():
         passed = {"passed": True, "failed": False}.get(kind)
         for name, ids in lists.items():
-            told = next((start for start in starts if name.startswith(start)), None)
-            for case_id in ids if told else ():
-                rows.setdefault(case_id, {"id": case_id, "passed": passed, "status": told if passed is None else ""})
+            start = next((start for start in starts if name.startswith(start)), None)
+            for case_id in ids if start else ():
+                rows.setdefault(case_id, {"id": case_id, "passed": passed, "status": start if passed is None else ""})
     return list(rows.values())
 
 
 def case_rows(document: Mapping[str, Any] | Sequence[Any]) -> Sequence[Mapping[str, Any]] | None:
     """
-    The cases of *document*: the longest list, or mapping by case id, whose entries say whether they passed.
+    The cases of *document*: the longest list, or mapping by case id, whose entries have an outcome.
 
-    An entry inherits the model that is named above it. None where there is no such list; empty where one of a usual
-    name is empty.
+    An entry inherits the model that is named above it. None without such a list; empty if a list with a usual name is
+    empty.
     """
-    found = list(_lists(unsplit(document), {}, _DEEPEST))
-    if found:
-        return max(found, key=len)
+    lists = list(_lists(unsplit(document), {}, _DEEPEST))
+    if lists:
+        return max(lists, key=len)
     empty = isinstance(document, Mapping) and any(document.get(key) in ([], {}) for key in _WORDS["lists"])
     return [] if empty else None
 
 
 def unsplit(document: Any) -> Any:
-    """*document*, or the rows of a table that was written as names of columns and cells (MLflow, pandas, datasets)."""
+    """*document*, or its rows if it is a table by columns (MLflow, pandas, datasets)."""
     if not isinstance(document, Mapping):
         return document
     names, rows = document.get("columns"), document.get("data")
@@ -118,10 +118,10 @@ def _lists(value: Any, above: Mapping[str, Any], depth: int, key: str = "") -> I
             yield [{**inherited, **row} for row in rows]
         elif depth:
             inner = [(name, each) for name, each in value.items() if isinstance(each, Mapping | list)]
-            found = [(name, rows) for name, each in inner for rows in _lists(each, inherited, depth - 1, name)]
+            lists = [(name, rows) for name, each in inner for rows in _lists(each, inherited, depth - 1, name)]
             # One list for each case, or for each part of the suite.
-            is_split = 0 < len(found) == len(value) and value.keys().isdisjoint(_WORDS["lists"])
-            yield from [_joined(key, found)] if is_split else [rows for _, rows in found]
+            is_split = 0 < len(lists) == len(value) and value.keys().isdisjoint(_WORDS["lists"])
+            yield from [_joined(key, lists)] if is_split else [rows for _, rows in lists]
     elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
         if not _holds_cases(value[:_LOOKED_AT]) and any(has_outcome(flat(entry)) for entry in value[:_LOOKED_AT]):
             if isinstance(value, LazyRows):
@@ -135,7 +135,7 @@ def _lists(value: Any, above: Mapping[str, Any], depth: int, key: str = "") -> I
                 for entry in value
             )
             groups = [(str(name), rows) for name, entry in named for rows in _lists(entry, above, depth - 1)]
-            # What no group tells apart and comes again in each is a score of its cases.
+            # Entries without group names that occur in every group are the scores of a case, not cases.
             names = {case_of(row) for _, rows in groups for row in rows}
             are_scores = not any(name for name, _ in groups) and len(names) < len(groups) and all(map(has_case, value))
             yield from [value if are_scores else _joined(key, groups)] if groups else []
@@ -145,20 +145,20 @@ def _joined(key: str, groups: Sequence[tuple[str, Sequence[Mapping[str, Any]]]])
     """
     The cases of named *groups* as one list.
 
-    What lists the groups, *key*, says whether they are models or repeats; else they are parts of a suite, told apart
-    where the same case is in several, or the cases themselves.
+    The name of the list of groups, *key*, shows whether groups are models or repeats. Otherwise they are parts of a
+    suite, whose names are kept as tasks if a case is in several of them, or they are the cases themselves.
     """
     kind = next((kind for kind, keys in _WORDS["groups"].items() if key.casefold() in keys), "task")
     cases = Counter(case for _, rows in groups for case in {case_of(row) for row in rows} - {None})
     rows = [(name, row) for name, rows in groups for row in rows]
     if kind == "task" and len(rows) < len(groups) ** 2 and not any(has_case(row) for _, row in rows):
-        kind = "case_id"  # a few attempts of each of many
+        kind = "case_id"  # many groups with few entries: each group is a case with its attempts
     is_apart = kind != "task" or max(cases.values(), default=0) > 1
     return [{**({kind: name} if name and is_apart else {}), **row} for name, row in rows]
 
 
 def _holds_cases(entries: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether lists within *entries* hold cases; the scores of a case have names that come again in every entry."""
+    """Whether lists within *entries* hold cases, and not scores, whose names are the same in every entry."""
     lists = [(entry, entry[key]) for entry in entries for key in _WORDS["lists"] if isinstance(entry.get(key), list)]
     names = {name for _, inner in lists for name in (named_values(inner) if inner else ())}
     has_names = all(not inner or named_values(inner) for _, inner in lists)
@@ -167,30 +167,30 @@ def _holds_cases(entries: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _by_id(value: Mapping[str, Any], *, is_top: bool) -> Sequence[Mapping[str, Any]]:
-    # OpenCompass writes what is true of all cases, such as their kind, between cases that are named by number.
+    # OpenCompass writes facts on all cases, such as their kind, among cases that are named by number.
     by_number = {name: entry for name, entry in value.items() if str(name).isdecimal()}
     return _rows_by_id(value, is_top=is_top) or _rows_by_id(by_number, is_top=is_top)
 
 
 def _rows_by_id(value: Mapping[str, Any], *, is_top: bool) -> Sequence[Mapping[str, Any]]:
-    """Rows of a mapping whose keys are case ids and whose values say what passed; words and numbers do at the top."""
+    """Rows of a mapping from case ids to outcomes; words and numbers count as outcomes at the top level only."""
     entries = list(value.items())
     if entries and all(isinstance(entry, Mapping) and _is_case(entry, entries) for _, entry in entries):
         return [{"case_id": name, **entry} for name, entry in entries]
     words = (str, int, float) if is_top and not has_outcome(value) else ()
     others = (each for _, each in entries if not isinstance(each, bool))
-    are_told = len(entries) > 1 and all(isinstance(each, words) and is_understood(word_of(each)) for each in others)
-    return [{"case_id": name, "passed": entry} for name, entry in entries] if are_told else []
+    are_outcomes = len(entries) > 1 and all(isinstance(each, words) and is_understood(word_of(each)) for each in others)
+    return [{"case_id": name, "passed": entry} for name, entry in entries] if are_outcomes else []
 
 
 def _is_case(entry: Mapping[str, Any], entries: Sequence[object]) -> bool:
-    """Says yes or no, or is one of several with a name, as cases are; a group of cases has a rate, or a list."""
+    """Whether *entry* is a case (a boolean outcome, or one of several with names) and not a group of cases."""
     is_named = case_of(entry) is not None and len(entries) > 1 and entry.keys().isdisjoint(_WORDS["lists"])
     return has_outcome(flat(entry)) and (is_named or any(isinstance(value, bool) for value in entry.values()))
 
 
 def _model_of(value: Mapping[str, Any], depth: int = 2) -> Mapping[str, str]:
-    """The model that *value*, or what describes it, names."""
+    """The model that *value* or an object in it names."""
     for key in _MODEL_KEYS:
         if isinstance(value.get(key), str):
             return {"model": value[key]}
@@ -199,28 +199,28 @@ def _model_of(value: Mapping[str, Any], depth: int = 2) -> Mapping[str, str]:
 
 
 def final_events(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """One row per sample of an OpenAI evals log: its last event with a verdict, if it has one."""
+    """One row per sample of an OpenAI evals log: its last event with an outcome, if it has one."""
     model: Mapping[str, Any] = {}
-    found: dict[str, Mapping[str, Any]] = {}
+    samples: dict[str, Mapping[str, Any]] = {}
     for row in rows:
         functions = (row.get("spec") or {}).get("completion_fns")
         model = {"model": functions[0]} if functions else model
         if "sample_id" in row:
             data = row.get("data")
             is_final = isinstance(data, Mapping) and row.get("type") != "sampling" and has_outcome(flat(data))
-            earlier = found.get(row["sample_id"], {"sample_id": row["sample_id"]})
-            found[row["sample_id"]] = {**earlier, **(data or {})} if is_final else earlier
-    return [{**model, **row} for row in found.values()]
+            earlier = samples.get(row["sample_id"], {"sample_id": row["sample_id"]})
+            samples[row["sample_id"]] = {**earlier, **(data or {})} if is_final else earlier
+    return [{**model, **row} for row in samples.values()]
 
 
 def pytest_rows(_name: str, rows: Sequence[Mapping[str, Any]], _options: Options) -> Sequence[Mapping[str, Any]]:
-    """One row per test of a pytest report log, which also has one for what was set up and taken down around it."""
-    told = (row for row in rows if row.get("when") == "call" or (row.get("when") and row["outcome"] != "passed"))
-    return [row if row["when"] == "call" else {**row, "errored": row["outcome"] == "failed"} for row in told]
+    """One row per test of a pytest report log, which also has rows for setup and teardown."""
+    tests = (row for row in rows if row.get("when") == "call" or (row.get("when") and row["outcome"] != "passed"))
+    return [row if row["when"] == "call" else {**row, "errored": row["outcome"] == "failed"} for row in tests]
 
 
 def bfcl_result_files(path: PurePath) -> Sequence[PurePath]:
-    """Where the result file that belongs to the BFCL score file *path* may be: it says which cases there were."""
+    """Possible paths of the result file of the BFCL score file *path*; the result file lists all cases."""
     name = path.name.replace("_score.", "_result.")
     beside = [PurePath(*("result" if part == "score" else part for part in path.parent.parts))]
     return [folder / name for folder in (path.parent, *beside)]
@@ -228,25 +228,25 @@ def bfcl_result_files(path: PurePath) -> Sequence[PurePath]:
 
 def bfcl_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> Sequence[Mapping[str, Any]]:
     """
-    One row per case of a BFCL score file, which names only those that failed.
+    One row per case of a BFCL score file, which names only failed cases.
 
     Args:
-        name: The file; its name tells the category, its folder the model.
+        name: The file name, which holds the category; its folder is the model.
         rows: Its lines, the totals first.
-        options: Which cases the result file names.
+        options: Hold the cases of the result file.
 
     Raises:
         ResultFileInvalid: the totals and the cases do not agree.
     """
     totals, failed = rows[0], {str(row.get("id")): row for row in rows[1:]}
     path = PurePath(name)
-    told = _BFCL_SCORES.match(path.name)
-    category = told["category"] if told else ""
+    match = _BFCL_SCORES.match(path.name)
+    category = match["category"] if match else ""
     ids = list(dict.fromkeys([*options.case_ids, *failed]))
     if len(ids) != totals["total_count"]:
         counts = f"{name} counts {totals['total_count']:,} cases and {len(ids):,} of them have a name"
         raise ResultFileInvalid(f"{counts}; put the result file ({bfcl_result_files(path)[0].name}) beside it.")
-    # From version 4 on, the model's folder has one for each kind of category.
+    # From version 4 on, the model's folder has a subfolder for each kind of category.
     folder = path.parts[path.parts.index("score") + 1] if "score" in path.parts[:-2] else path.parent.name
     model = next((str(row["model_name"]) for row in failed.values() if row.get("model_name")), folder)
     about = {"task": category, "category": category, "model": model}
@@ -261,9 +261,9 @@ def junit_rows(name: str, content: bytes, _options: Options) -> Sequence[Mapping
     One row per test of a JUnit report.
 
     Raises:
-        ResultFileInvalid: it is not one.
+        ResultFileInvalid: *content* is not a JUnit report.
     """
-    if _DOCUMENT_TYPE.match(content):  # entities are for attacks, test runners write none
+    if _DOCUMENT_TYPE.match(content):  # test runners write no entities; attackers do
         raise ResultFileInvalid(f"{name} declares a document type, which JUnit XML has none of; write it again.")
     with refused((ET.ParseError, ValueError, LookupError), f"{name} is damaged XML", "use a complete copy of it"):
         root = ET.fromstring(content)  # noqa: S314  (without a document type there is no entity to expand)

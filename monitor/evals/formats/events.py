@@ -1,4 +1,4 @@
-"""Native events, and OpenTelemetry traces with their evaluations, as eval results: the request id names the case."""
+"""Reads native events, and OpenTelemetry traces with evaluations, as eval results; the request id names the case."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def read_records(name: str, records: Iterable[bytes], options: Options) -> Resul
     The attempts of *records*, one native event or OpenTelemetry request each.
 
     Raises:
-        ResultFileInvalid: no trace of a named request is among them.
+        ResultFileInvalid: no trace has a request id.
     """
     settings = OutcomeSettings()
     traces, outcomes, unreadable = _decoded(records, settings)
     named = [trace for trace in traces if trace.request.request_id is not None]
     if not named:
         raise ResultFileInvalid(
-            f"{name} holds {len(traces):,} traces, but none has a request_id, so no case can be told from another; "
+            f"{name} holds {len(traces):,} traces, but none has a request_id, which identifies the case; "
             "give each request of the suite one."
         )
     reader = AttemptReader(name, options)
@@ -52,7 +52,7 @@ def read_records(name: str, records: Iterable[bytes], options: Options) -> Resul
 def _decoded(
     records: Iterable[bytes], settings: OutcomeSettings
 ) -> tuple[Sequence[Trace], Mapping[TraceId, list[Outcome]], int]:
-    """Traces of *records*, what other records say of their outcomes, and how many cannot be read."""
+    """Traces of *records*, outcomes from other records by trace, and the number of unreadable records."""
     traces: dict[TraceId, Trace] = {}
     outcomes: dict[TraceId, list[Outcome]] = defaultdict(list)
     assembler, limits, unreadable = Assembler(settings), Limits(), 0

@@ -26,7 +26,7 @@ _LARGEST_MEMBER = 1024**3
 _PIECE_BYTES = 4096
 _DAMAGES = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstd.ZstdError, struct.error, EOFError, OSError),
-    *(NotImplementedError, RuntimeError, ValueError, LookupError, OverflowError),  # encrypted, or not even that
+    *(NotImplementedError, RuntimeError, ValueError, LookupError, OverflowError),  # encrypted or damaged
 )
 
 
@@ -42,17 +42,17 @@ def is_inspect_log(document: Mapping[str, JsonValue]) -> bool:
 
 
 def is_listing(document: Mapping[str, Any]) -> bool:
-    """Whether *document* is what Inspect AI writes beside several logs: the head of each, by the log's name."""
+    """Whether *document* is Inspect AI's listing of several logs: their headers by name."""
     heads = [each if isinstance(each, dict) else {} for each in document.values()]
     return bool(heads) and all(is_inspect_log(head) or {"eval_id", "task"} <= head.keys() for head in heads)
 
 
 def read_archive(name: str, content: bytes, options: Options) -> ResultFile:
     """
-    The attempts of a `.eval` archive; of a run that was broken off, those that it had written.
+    The attempts of a `.eval` archive; of an interrupted run, those written so far.
 
     Raises:
-        ChoiceMissing: the score that was asked for is not there.
+        ChoiceMissing: the log lacks the score that an option names.
         ResultFileInvalid: it is not a log, or holds no sample.
     """
     damaged = reading.refused(_DAMAGES, f"{name} is a damaged archive", "use a complete copy of it")
@@ -77,7 +77,7 @@ def _member(name: str, archive: zipfile.ZipFile, member: str) -> bytes:
         raise ResultFileInvalid(f"{name}: {member} decompresses to over {reading.LARGEST_RATIO} times its size.")
     if info.file_size > _LARGEST_MEMBER:
         raise ResultFileInvalid(f"{name}: {member} is larger than 1 GiB; write the log without attachments.")
-    # In pieces, for one of zstd unfolds whole, whatever size the archive says that its member has.
+    # In pieces, because zstd decompresses a whole member at once, even beyond the size that the archive gives for it.
     with archive.open(info) as opened:
         return b"".join(iter(lambda: opened.read(_PIECE_BYTES), b""))
 
@@ -87,7 +87,7 @@ def read_log(name: str, document: Mapping[str, Any], options: Options) -> Result
     The attempts of a log in JSON.
 
     Raises:
-        ChoiceMissing: the score that was asked for is not there.
+        ChoiceMissing: the log lacks the score that an option names.
         ResultFileInvalid: it holds no sample.
     """
     spec, samples = document.get("eval") or {}, document.get("samples") or []
@@ -110,11 +110,11 @@ def read_log(name: str, document: Mapping[str, Any], options: Options) -> Result
 
 
 def _scorers(spec: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> Sequence[str]:
-    """The scores that samples have, in the order that the task declares; none where every sample failed to run."""
-    found = dict.fromkeys(name for sample in samples for name in _values(sample))
+    """Names of the samples' scores, in the order that the task declares; empty if no sample has one."""
+    names = dict.fromkeys(name for sample in samples for name in _values(sample))
     declared = [str(scorer.get("name")) for scorer in spec.get("scorers") or []]
-    in_order = [name for each in declared for name in found if _is_of(name, each)]
-    return list(dict.fromkeys([*in_order, *found]))
+    in_order = [name for each in declared for name in names if _is_of(name, each)]
+    return list(dict.fromkeys([*in_order, *names]))
 
 
 def _is_of(name: str, scorer: str) -> bool:
@@ -122,18 +122,18 @@ def _is_of(name: str, scorer: str) -> bool:
 
 
 def _scores(sample: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The scores of *sample*; the first versions of the log gave it one, without a name."""
-    only = sample.get("score")
-    return sample.get("scores") or ({} if only is None else {"score": only})
+    """The scores of *sample* by name; the first log versions had a single score without a name."""
+    single = sample.get("score")
+    return sample.get("scores") or ({} if single is None else {"score": single})
 
 
 def _values(sample: Mapping[str, Any]) -> Mapping[str, JsonValue]:
-    """Every score of *sample*; one that is a dictionary gives a score for each key, as `scorer.key`."""
-    found: dict[str, JsonValue] = {}
+    """Every score value of *sample*; a dictionary gives one for each key, as `scorer.key`."""
+    values: dict[str, JsonValue] = {}
     for name, score in _scores(sample).items():
         value = score.get("value") if isinstance(score, dict) else score
-        found |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
-    return found
+        values |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+    return values
 
 
 def _attempt(reader: reading.AttemptReader, spec: Mapping[str, Any], scorer: str, sample: Mapping[str, Any]) -> Attempt:
@@ -156,7 +156,7 @@ def _attempt(reader: reading.AttemptReader, spec: Mapping[str, Any], scorer: str
 
 
 def _question(value: JsonValue) -> JsonValue:
-    """What the sample asks, without the ids that messages are given anew in each run."""
+    """The question of a sample, without message ids, which differ in each run."""
     if not isinstance(value, list):
         return value[:_COMPARED_CHARACTERS] if isinstance(value, str) else value
     messages = (message for message in value if isinstance(message, dict))
@@ -172,8 +172,8 @@ def _text(content: JsonValue) -> str:
 
 
 def _failure(sample: Mapping[str, Any], score: Mapping[str, Any], limit: str | None) -> str | None:
-    told = reading.shortened(score.get("explanation")) or reading.failure_of(score.get("answer"), sample.get("target"))
-    return reading.shortened(" — ".join(part for part in (f"{limit} limit reached" if limit else None, told) if part))
+    why = reading.shortened(score.get("explanation")) or reading.failure_of(score.get("answer"), sample.get("target"))
+    return reading.shortened(" — ".join(part for part in (f"{limit} limit reached" if limit else None, why) if part))
 
 
 def _limit(sample: Mapping[str, Any]) -> str | None:
@@ -181,8 +181,8 @@ def _limit(sample: Mapping[str, Any]) -> str | None:
     return limit.get("type") if isinstance(limit, dict) else limit
 
 
-def _notes(status: str, samples: int, kept: int) -> Iterator[str]:
-    if samples > kept:
-        yield f"{samples - kept:,} samples are marked invalid and are left out."
+def _notes(status: str, samples: int, valid: int) -> Iterator[str]:
+    if samples > valid:
+        yield f"{samples - valid:,} samples are marked invalid and are left out."
     if status != "success":
-        yield f"The run ended as {status}: {kept:,} samples were written."
+        yield f"The run ended as {status}: {valid:,} samples were written."

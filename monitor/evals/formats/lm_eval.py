@@ -1,8 +1,8 @@
 """
 lm-evaluation-harness: the samples that `--log_samples` writes, one JSON object per line, document and filter.
 
-The totals beside them (`results_*.json`) name no case; they are known only to say so. Task and model stand in the
-file's name and folder alone: `MODEL/samples_TASK_TIME.jsonl`.
+The totals in `results_*.json` name no case. Task and model are only in the file's name and folder:
+`MODEL/samples_TASK_TIME.jsonl`.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ def read_samples(name: str, rows: Sequence[Mapping[str, Any]], options: Options)
     The attempts of a samples file.
 
     Raises:
-        ChoiceMissing: the metric or filter that was asked for is not there.
+        ChoiceMissing: the file lacks the metric or filter that an option names.
         ResultFileInvalid: no document has a score of its own.
     """
     path = PurePath(name)
-    told = _FILE_NAME.match(path.name)
-    task, model = (told["task"], path.parent.name) if told else ("", "")
+    match = _FILE_NAME.match(path.name)
+    task, model = (match["task"], path.parent.name) if match else ("", "")
     filters = list(dict.fromkeys(str(row.get("filter", "none")) for row in rows))
     filter_name, filter_notes = reading.chosen(name, "filter", options.filters, filters, "--filter")
-    kept = [row for row in rows if str(row.get("filter", "none")) == filter_name]
-    metrics = options.preferring(_metrics(kept))
+    filtered = [row for row in rows if str(row.get("filter", "none")) == filter_name]
+    metrics = options.preferring(_metrics(filtered))
     metric, metric_notes = reading.chosen(name, "metric", options.metrics, metrics, "--metric")
     reader = reading.AttemptReader(name, options, metric)
     return reader.result(
         Format.LM_EVAL,
-        [_attempt(reader, row, row.get(metric), task, model) for row in kept],
+        [_attempt(reader, row, row.get(metric), task, model) for row in filtered],
         *filter_notes,
         *metric_notes,
-        series=f"lm_eval {path.parent}/{task}" if told else None,
-        written=told["written"] if told else "",
+        series=f"lm_eval {path.parent}/{task}" if match else None,
+        written=match["written"] if match else "",
         outcomes=metrics,
     )
 
 
 def _metrics(rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
-    """Scores that each document has one of; what is summed up over all of them (a perplexity) is none."""
+    """Scores of single documents, without corpus metrics such as perplexity."""
     first = rows[0]
     declared = first.get("metrics") or [key for key in first if key not in _ENVELOPE]
     return [metric for metric in declared if any(isinstance(row.get(metric), int | float) for row in rows)]

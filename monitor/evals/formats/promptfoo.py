@@ -1,7 +1,7 @@
 """
 promptfoo results: JSON, YAML, JSON lines or CSV of `promptfoo eval --output`.
 
-A model is a provider, and a prompt is a variant of the suite: it is known by its label, however the rows are ordered.
+A model is a provider. A prompt is a variant of the suite, identified by its label.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from monitor.evals.formats import reading
 from monitor.evals.formats.reading import Format, Options, ResultFile
 from monitor.evals.formats.table import csv_rows
 
-_ERROR = 2  # of `failureReason`: 0 none, 1 an assertion, 2 no answer could be judged
+_ERROR = 2  # of `failureReason`: 0 none, 1 an assertion, 2 an error without an answer to judge
 _CSV_HEADER = re.compile(rb"(?:^|,)\"?\[[^\],\n]+\] ")
 _CSV_PROMPT = re.compile(r"\[(?P<provider>[^\]]+)\] (?P<label>.*)", re.DOTALL)
 _CSV_CELL = re.compile(r"\[(?P<status>PASS|FAIL|ERROR)\](?:\s*\([\d.]+\))?\s*(?P<text>.*)", re.DOTALL)
@@ -27,7 +27,7 @@ _ID_KEYS = ("id", "case_id", "testCaseId", "name")
 
 
 def is_promptfoo(document: Mapping[str, JsonValue]) -> bool:
-    """Whether *document* is what `promptfoo eval` writes as JSON."""
+    """Whether *document* is the JSON output of `promptfoo eval`."""
     results: Any = document.get("results")
     rows = results.get("results") if isinstance(results, dict) else None
     return isinstance(rows, list) and (
@@ -36,7 +36,7 @@ def is_promptfoo(document: Mapping[str, JsonValue]) -> bool:
 
 
 def is_csv(text: bytes) -> bool:
-    """Whether *text* is what `promptfoo eval` writes as CSV: a column for each provider and prompt."""
+    """Whether *text* is the CSV output of `promptfoo eval`, with a column for each provider and prompt."""
     return _CSV_HEADER.search(text.partition(b"\n")[0]) is not None
 
 
@@ -54,15 +54,15 @@ def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
 
 
 def _cells_of(header: Sequence[str], cells: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    """One result for each prompt of a line; what follows a prompt, up to the next one, is about it."""
+    """One result for each prompt of a line; the columns between two prompts belong to the first of them."""
     starts = [number for number, column in enumerate(header) if _CSV_PROMPT.match(column)]
     names = dict(zip(header[: starts[0]], cells, strict=False))
     described = {"description": names.pop("Description", None)}
     for start, end in zip(starts, [*starts[1:], len(header)], strict=True):
         prompt = _CSV_PROMPT.match(header[start])
-        told = dict(zip(header[start + 1 : end], cells[start + 1 : end], strict=False))
+        details = dict(zip(header[start + 1 : end], cells[start + 1 : end], strict=False))
         cell = _CSV_CELL.match(cells[start]) if start < len(cells) else None
-        status = told.get("Status") or (cell["status"] if cell else "")
+        status = details.get("Status") or (cell["status"] if cell else "")
         if prompt is not None and start < len(cells):
             yield {
                 "provider": prompt["provider"],
@@ -71,8 +71,8 @@ def _cells_of(header: Sequence[str], cells: Sequence[str]) -> Iterator[Mapping[s
                 "testCase": described,
                 "success": status.startswith("PASS"),
                 "failureReason": 0 if status.startswith("PASS") else 1 if status.startswith("FAIL") else _ERROR,
-                "gradingResult": {"reason": told.get("Grader Reason") or (cell["text"] if cell else cells[start])},
-                "namedScores": json.loads(told.get("Named Scores") or "{}"),
+                "gradingResult": {"reason": details.get("Grader Reason") or (cell["text"] if cell else cells[start])},
+                "namedScores": json.loads(details.get("Named Scores") or "{}"),
             }
 
 
@@ -88,9 +88,9 @@ def read_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) ->
     Raises:
         ResultFileInvalid: it holds no result.
     """
-    # A test is known by its own name or by what its variables say, a prompt by its label.
-    names = _told_apart((_case_name(row), reading.input_of(_words(row.get("vars")))[1]) for row in rows)
-    prompts = _told_apart((_label(row), str(row.get("promptId") or "")[:8]) for row in rows)
+    # A test is identified by its name and, if tests share the name, by its variables; a prompt by its label.
+    names = _unique((_case_name(row), reading.input_of(_words(row.get("vars")))[1]) for row in rows)
+    prompts = _unique((_label(row), str(row.get("promptId") or "")[:8]) for row in rows)
     scores = list(dict.fromkeys(metric for row in rows for metric in row.get("namedScores") or ()))
     if options.metrics:
         reading.chosen(name, "named score", options.metrics, scores, "--metric")
@@ -102,15 +102,15 @@ def read_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) ->
 def _attempt(
     reader: reading.AttemptReader, row: Mapping[str, Any], case_id: str, prompt: str, options: Options
 ) -> Attempt:
-    told = (row.get("vars"), _case(row).get("metadata"), row.get("metadata"))
-    said = row.get("namedScores") or {} if options.metrics else {"": row.get("success")}
+    sources = (row.get("vars"), _case(row).get("metadata"), row.get("metadata"))
+    outcomes = row.get("namedScores") or {} if options.metrics else {"": row.get("success")}
     text, _ = reading.input_of((row.get("prompt") or {}).get("raw"), keep_text=options.keep_text)
     return reader.attempt(
         CaseKey("", case_id),
-        next((said[each] for each in options.metrics or [""] if each in said), None),
+        next((outcomes[each] for each in options.metrics or [""] if each in outcomes), None),
         broken="error" if _is_error(row) else None,
         question=_words(row.get("vars")),
-        metadata={name: value for each in told for name, value in reader.facts(each).items()},
+        metadata={name: value for each in sources for name, value in reader.facts(each).items()},
         failure=_failure(row),
         model=_model(row),
         repeat=None if row.get("testIdx") is None else str(row["testIdx"]),
@@ -121,7 +121,7 @@ def _attempt(
 
 
 def _is_error(row: Mapping[str, Any]) -> bool:
-    """Without an answer that was judged; before version 3 nothing but the missing answer says so."""
+    """Whether there is no answer to judge. Before version 3, only the missing answer shows it."""
     if row.get("failureReason") is not None:
         return bool(row["failureReason"] == _ERROR)
     answer = (row.get("response") or {}).get("output")
@@ -140,7 +140,7 @@ def _label(row: Mapping[str, Any]) -> str:
 
 
 def _words(variables: Any) -> Any:
-    """*variables* as a CSV file has them, so that every format asks the same question."""
+    """*variables* as text, as in a CSV file, so that the question is the same in every format."""
     if not isinstance(variables, dict):
         return variables
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in variables.items()}
@@ -151,8 +151,8 @@ def _case(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return case if isinstance(case, dict) else {}
 
 
-def _told_apart(named: Iterable[tuple[str, str | None]]) -> Sequence[str]:
-    """Each name; with the mark beside it where rows of another mark share the name."""
+def _unique(named: Iterable[tuple[str, str | None]]) -> Sequence[str]:
+    """Each name, with its mark appended if the name has several marks."""
     rows, marks = list(named), defaultdict(set)
     for name, mark in rows:
         marks[name].add(mark)
@@ -162,10 +162,10 @@ def _told_apart(named: Iterable[tuple[str, str | None]]) -> Sequence[str]:
 def _case_name(row: Mapping[str, Any]) -> str:
     case = _case(row)
     metadata = case.get("metadata") or {}
-    told = next((metadata[key] for key in _ID_KEYS if metadata.get(key)), None) or case.get("description")
-    if told:
-        return str(told)
-    words = ", ".join(f"{name}={value}" for name, value in _words(row.get("vars") or {}).items())
+    name = next((metadata[key] for key in _ID_KEYS if metadata.get(key)), None) or case.get("description")
+    if name:
+        return str(name)
+    words = ", ".join(f"{variable}={value}" for variable, value in _words(row.get("vars") or {}).items())
     return reading.shortened(words, reading.LONGEST_NAME) or f"test {row.get('testIdx')}"
 
 

@@ -1,4 +1,4 @@
-"""Rows with named columns, from any file: which column plays which role, and what its values say."""
+"""Reads rows with named columns from any file: finds the role of each column, and turns rows into attempts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monitor.evals.formats.reading import PASSING, VALUES, WORDS, Format, Option
 
 Row = Mapping[str, JsonValue]
 Rows = Callable[[], Iterable[Row]]
-"""Flat rows, from the first each time it is called: a file is gone through twice, and never held as rows."""
+"""Iterates over the flat rows from the start at each call, so that a file is read twice and never held as rows."""
 
 _NAMES = {kind: frozenset(names) for kind, names in WORDS["outcomes"].items()}
 _VERDICTS, _SCORES, _STATUSES = (WORDS["outcomes"][kind] for kind in ("verdict", "score", "status"))
@@ -30,7 +30,7 @@ GUESSES: Mapping[str, Sequence[str]] = {
     "score": _SCORES,
     **WORDS["columns"],
 }
-"""Roles that a column may play, and the names by which it is guessed, likeliest first."""
+"""Roles of columns, and the column names that suggest each role, likeliest first."""
 
 _CASE_RANK = {name: number for number, name in enumerate(GUESSES["case"])}
 _OUTCOMES = frozenset((*_VERDICTS, *_SCORES, *_STATUSES))
@@ -47,7 +47,9 @@ def csv_rows(
     name: str, content: bytes, asked: AbstractSet[str] = frozenset()
 ) -> tuple[Sequence[str], Callable[[], Iterator[list[str]]]]:
     """
-    Header and cells of a CSV file; the header is the first line, or one below titles whose names are known or *asked*.
+    Header and rows of a CSV file.
+
+    The header is the first line, or a line below titles that has known column names or those *asked* for.
 
     Raises:
         UnicodeDecodeError: it is not text.
@@ -58,7 +60,7 @@ def csv_rows(
 
     csv.field_size_limit(2**31 - 1)
     head = [(line, _split(line, _delimiter(line))) for line in islice(lines(), _HEAD_LINES)]
-    known = [(asked and asked <= row.keys()) or _says_what_passed(row) for _, row in head]
+    known = [(asked and asked <= row.keys()) or _has_case_and_outcome(row) for _, row in head]
     start = known.index(True) if True in known else 0
     delimiter = _delimiter(head[start][0])
 
@@ -67,21 +69,21 @@ def csv_rows(
         try:
             yield from (row for row in rows if row)
         except csv.Error as error:
-            told = f"{name} is not a CSV file after line {rows.line_num} ({error}); save it again."
-            raise reading.ResultFileInvalid(told) from error
+            problem = f"{name} is not a CSV file after line {rows.line_num} ({error}); save it again."
+            raise reading.ResultFileInvalid(problem) from error
 
     return [column.strip() for column in next(read(), [])], lambda: islice(read(), 1, None)
 
 
 def _delimiter(line: str) -> str:
-    return max(_DELIMITERS, key=lambda each: (_says_what_passed(_split(line, each)), line.count(each)))
+    return max(_DELIMITERS, key=lambda each: (_has_case_and_outcome(_split(line, each)), line.count(each)))
 
 
 def _split(line: str, delimiter: str) -> Row:
     return dict.fromkeys(cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), []))
 
 
-def _says_what_passed(row: Row) -> bool:
+def _has_case_and_outcome(row: Row) -> bool:
     return has_case(row) and has_outcome(row)
 
 
@@ -90,15 +92,15 @@ def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
     The attempts of a CSV file with a header.
 
     Raises:
-        ChoiceMissing: a column that was named is not there.
-        ResultFileInvalid: the columns do not say which case passed.
+        ChoiceMissing: a named column is missing.
+        ResultFileInvalid: no columns hold the case and its outcome.
     """
     header, body = csv_rows(name, content, set(options.columns.values()))
     twice = [column for column, times in Counter(header).items() if times > 1 and column]
     if twice:
         raise reading.ResultFileInvalid(f"{name} has several columns {twice[0]}; rename or delete all but one of them.")
 
-    def named() -> Iterator[Row]:  # a row that is shorter than the header says nothing in its last columns
+    def named() -> Iterator[Row]:  # a row that is shorter than the header lacks the last columns
         for row in body():
             if len(header) > 1 and any(map(str.strip, row[len(header) :])):
                 raise reading.ResultFileInvalid(
@@ -112,11 +114,11 @@ def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
 
 def read_rows(name: str, rows: Rows, options: Options, form: Format = Format.TABLE) -> ResultFile:
     """
-    The attempts of *rows*, one each; of any format but a table, the rows are known to be cases.
+    The attempts of *rows*, one each; a table may also hold rows with totals.
 
     Raises:
-        ChoiceMissing: a column that was named is not there, or scores have no known scale.
-        ResultFileInvalid: the columns do not say which case passed.
+        ChoiceMissing: a named column is missing, or the scale of scores is unknown.
+        ResultFileInvalid: no columns hold the case and its outcome.
     """
     table = _Columns(name, rows, options)
     if not table.rows:
@@ -127,29 +129,29 @@ def read_rows(name: str, rows: Rows, options: Options, form: Format = Format.TAB
     if form is not Format.TABLE:
         return reader.reader.result(form, attempts, *reader.notes())
     chosen = ", ".join(f"{role}={column}" for role, column in roles.items())
-    said = (f"Columns: {chosen} (--column).", *notes, *reader.notes())
+    all_notes = (f"Columns: {chosen} (--column).", *notes, *reader.notes())
     columns = () if "case" in options.columns else table.cases
-    return reader.reader.result(form, attempts, *said, case_columns=columns, outcomes=table.outcomes)
+    return reader.reader.result(form, attempts, *all_notes, case_columns=columns, outcomes=table.outcomes)
 
 
 def has_outcome(row: Row) -> bool:
-    """Whether a column of *row* is likely to say if it passed."""
+    """Whether *row* has a column that is likely to hold the outcome."""
     return any(_last(column) in _OUTCOMES or _is_named_score(column) for column in row)
 
 
 def has_case(row: Row) -> bool:
-    """Whether a column of *row* is likely to say which case it is, or what was asked."""
+    """Whether *row* has a column that is likely to hold the case or the question."""
     return any(_last(column) in GUESSES["case"] or _last(column) in GUESSES["input"] for column in row)
 
 
 def case_of(row: Row) -> str | None:
-    """What *row*, before it is flat, calls its case."""
+    """The case named in *row*, which need not be flat; None without one."""
     likeliest = min(row, key=lambda column: _CASE_RANK.get(_last(column), len(_CASE_RANK)), default="")
     return str(row[likeliest]) if _last(likeliest) in _CASE_RANK else None
 
 
 class _Columns:
-    """The columns of a file, and which values those have that may be an outcome; one use per file."""
+    """The columns of one file, with the values of those that may hold a case or an outcome."""
 
     def __init__(self, name: str, rows: Rows, options: Options) -> None:
         self._name = name
@@ -161,41 +163,42 @@ class _Columns:
         self.rows = 0
         for self.rows, row in enumerate(rows(), start=1):
             for column, value in row.items():
-                matters = self._known.get(column)
-                if matters is None:
+                is_kept = self._known.get(column)
+                if is_kept is None:
                     is_read = _last(column) in {*_NAMES["expected"], *_CASE_RANK, *GUESSES["human"]}
-                    matters = self._known[column] = is_read or has_outcome({column: None})
+                    is_kept = self._known[column] = is_read or has_outcome({column: None})
                 if isinstance(value, str) and "," in value and not _THOUSANDS.fullmatch(value):
                     self._other_commas.add(column)
-                if matters and not isinstance(value, list | dict) and len(seen := self._values[column]) < _MOST_VALUES:
-                    seen.add(value)
+                if is_kept and not isinstance(value, list | dict) and len(known := self._values[column]) < _MOST_VALUES:
+                    known.add(value)
         self.cases: Sequence[str] = [*self.all_named(GUESSES["case"]), *self.all_named(GUESSES["input"])]
         self.facts: Sequence[str] = [column for column in self._known if options.wants(column)]
         self.outcomes = options.preferring(self._outcomes())
-        # An error, or what there is to say of one: its type and message.
+        # An error, or its type or message in nested columns.
         self.errors = [column for column in self._known if _ERRORS & {*map(_plain, column.split(".")[-2:])}]
 
     def all_named(self, names: Sequence[str]) -> Sequence[str]:
-        """Columns with one of *names*, likeliest first: one at the top is likelier than one that is nested."""
+        """Columns with one of *names*, likeliest first; of equal names, the least nested column first."""
         rank = {name: number for number, name in enumerate(names)}
-        found = [column for column in self._known if _last(column) in rank]
-        return sorted(found, key=lambda column: (rank[_last(column)], column.count(".")))
+        columns = [column for column in self._known if _last(column) in rank]
+        return sorted(columns, key=lambda column: (rank[_last(column)], column.count(".")))
 
     def words(self, column: str) -> AbstractSet[str]:
-        """What *column* says, as `word_of` puts it."""
+        """The values of *column*, normalised by `word_of`."""
         return {word_of(value) for value in self._values[column]}
 
     def plain(self, column: str, value: JsonValue) -> JsonValue:
         """
-        *value*, 1250 for `1,250` where all commas of *column* part thousands.
+        *value* without thousands separators (1250 for `1,250`), if all commas of *column* may be separators.
 
-        Beside `0,9` it is a decimal comma, and nothing but `1,000` is a suite that passes everything.
+        If the column also has `0,9`, commas are decimal; if `1,000` is its only value, it is a suite that passes every
+        case.
         """
         has_thousands = isinstance(value, str) and column not in self._other_commas and _THOUSANDS.fullmatch(value)
         return str(value).replace(",", "") if has_thousands and self._values[column] != {"1,000"} else value
 
     def roles(self) -> tuple[Mapping[str, str], Sequence[str]]:
-        """Column by role, as told or else by name; and what to say of the choice."""
+        """Column of each role, by option or else by name; and notes on the choice."""
         unknown = sorted(set(self._options.columns) - set(GUESSES))
         if unknown:
             raise reading.ChoiceMissing(f"--column {unknown[0]}=... names no role; the roles are {', '.join(GUESSES)}.")
@@ -210,25 +213,25 @@ class _Columns:
             roles["case"] = roles["input"]
         roles |= self._numbered_anew(roles)
         if "case" not in roles:
-            told = f"{self._name}: no column says which case it is; name it with --column case=NAME."
-            raise reading.ResultFileInvalid(f"{told} It has {self._listed()}.")
+            problem = f"{self._name}: no column says which case it is; name it with --column case=NAME."
+            raise reading.ResultFileInvalid(f"{problem} It has {self._listed()}.")
         for role, column in roles.items():
             twin = next((each for each in self._known if each != column and _path(each) == _path(column)), None)
             if twin is not None and role not in self._options.columns:
-                told = f"{self._name} has the columns {column} and {twin}; name one of them with --column {role}=NAME."
-                raise reading.ChoiceMissing(told)
+                choice = f"{self._name} has the columns {column} and {twin}"
+                raise reading.ChoiceMissing(f"{choice}; name one of them with --column {role}=NAME.")
         others = [column for column in self.outcomes if column not in roles.values()]
         notes = [f"Not counted, though they may be outcomes: {', '.join(others[:_SHOWN])}."] if others else []
         return {role: roles[role] for role in GUESSES if role in roles}, notes
 
     def _numbered_anew(self, roles: Mapping[str, str]) -> Mapping[str, str]:
-        """The class as the task, where the same numbers are other cases in each, as in a suite of subjects."""
+        """The class as the task, if case numbers start anew in each class, as in a suite of subjects."""
         if not {"case", "capability"} <= roles.keys() or {"task", "repeat"} & roles.keys():
             return {}
         columns = [roles[role] for role in ("case", "model", "capability") if role in roles]
         keys = [tuple(str(row.get(column)) for column in columns) for row in self._rows()]
-        is_so = len({key[:-1] for key in keys}) < len(keys) == len(set(keys))
-        return {"task": roles["capability"]} if is_so else {}
+        starts_anew = len({key[:-1] for key in keys}) < len(keys) == len(set(keys))
+        return {"task": roles["capability"]} if starts_anew else {}
 
     def _existing(self, role: str, column: str) -> str:
         if column not in self._known:
@@ -236,7 +239,7 @@ class _Columns:
         return column
 
     def _outcome(self) -> dict[str, str]:
-        """The column that says what passed: the metric that is asked for, a verdict, a score, or a status."""
+        """The outcome column by role: the metric that an option names, a verdict, a score, or a status."""
         for metric in self._options.metrics:
             for column in self._known:
                 named = f".{_VERSION.sub('.', column)}".removesuffix(".score")
@@ -247,26 +250,26 @@ class _Columns:
             raise reading.ChoiceAbsent(f"{self._name} has no score {asked} (--metric); it has {known}.")
         for column in self.outcomes:
             return {"score" if _last(column) in _SCORES or _is_named_score(column) else "passed": column}
-        told = f"{self._name}: no column says which case passed; name it with --column passed=NAME or --metric NAME."
-        raise reading.ResultFileInvalid(f"{told} It has {self._listed()}.")
+        problem = f"{self._name}: no column says which case passed; name it with --column passed=NAME or --metric NAME."
+        raise reading.ResultFileInvalid(f"{problem} It has {self._listed()}.")
 
     def _outcomes(self) -> Sequence[str]:
-        """Every column that may say what passed, likeliest first."""
+        """Every column that may hold the outcome, likeliest first."""
         verdicts = [column for column in self.all_named(_VERDICTS) if self._is_verdict(column)]
-        # What a run measured beside its scores (Braintrust's times) comes after them.
+        # Measurements among the scores, such as Braintrust's times, come after them.
         named = sorted(filter(_is_named_score, self._known), key=lambda each: bool(_NAMES["measures"] & _words(each)))
         scores = [column for column in (*self.all_named(_SCORES), *named) if self._is_score(column)]
-        ran = [column for column in verdicts if scores and self._only_says_that_it_ran(column, scores[0])]
+        ran = [column for column in verdicts if scores and self._is_run_status(column, scores[0])]
         statuses = [column for column in self.all_named(_STATUSES) if self._is_verdict(column)]
         return [*(each for each in verdicts if each not in ran), *scores, *statuses]
 
-    def _only_says_that_it_ran(self, column: str, score: str) -> bool:
-        """A success that scored 0 is the success of a run, not of an answer."""
+    def _is_run_status(self, column: str, score: str) -> bool:
+        """Whether *column* holds the success of a run and not of an answer: some success has a score of 0."""
         rows = self._rows() if _last(column) in _NAMES["ran"] else ()
         return any(word_of(row.get(column)) in PASSING and reading.number_of(row.get(score)) == 0.0 for row in rows)
 
     def _is_verdict(self, column: str) -> bool:
-        """Words or 0 and 1, not the answers of a model."""
+        """Whether *column* holds verdicts (words, or 0 and 1) and not the answers of a model."""
         words = self.words(column)
         last = _last(column)
         is_answer = last == "label" and words <= VALUES["answers"]  # of a data set
@@ -278,7 +281,7 @@ class _Columns:
         return not any(words & {word_of(value) for value in values} - VALUES["unscored"] for values in expected)
 
     def _is_score(self, column: str) -> bool:
-        """Numbers for the most part, whatever else it holds, and more of it is better."""
+        """Whether most values of *column* are numbers, and a higher one is better."""
         words = _words(column)
         if _NAMES["faults"] & words and words.isdisjoint({"no", "non", "not", "free", "pass"}):
             return False
@@ -292,7 +295,7 @@ class _Columns:
 
 
 class _RowReader:
-    """Turns rows into attempts and remembers those that are no case; one use per file."""
+    """Turns the rows of one file into attempts, and collects those that are not cases."""
 
     def __init__(
         self, name: str, roles: Mapping[str, str], table: _Columns, options: Options, *, has_summaries: bool
@@ -304,15 +307,15 @@ class _RowReader:
         self._states = [each for each in table.all_named(WORDS["runs"]["states"]) if each not in roles.values()]
         self._flags = table.all_named(WORDS["runs"]["flags"])
         self._shared: dict[tuple[JsonValue, ...], Mapping[str, MetadataValue]] = {}
-        # Beside I, for incorrect, P is what Inspect AI means by it.
+        # In a column that also has I (incorrect), P means partial, as in Inspect AI.
         self._partly = "p" if "i" in table.words(roles[self._role]) else None
-        # Tables with a gap in a column of whole numbers write 1.0 for 1.
+        # Some tools write 1.0 for 1 if a column of whole numbers has a gap.
         self._has_decimal_ids = all(_WHOLE.fullmatch(word) for word in table.words(roles["case"]))
         self._summaries: list[str] = []
         self._nameless = 0
 
     def attempt(self, number: int, row: Row) -> Attempt | None:
-        """What the *row* of that *number*, from 0, says; None where it is no case."""
+        """The attempt of *row*, which has that *number* (from 0); None if it is not a case."""
         case_id = self._case_id(row)
         if not case_id:
             self._nameless += 1
@@ -337,19 +340,19 @@ class _RowReader:
         )
 
     def notes(self) -> Iterator[str]:
-        """What was left out, one sentence each."""
+        """Rows that were left out, one sentence each."""
         if self._summaries:
             yield f"Left out, because they are totals: {', '.join(self._summaries)}."
         if self._nameless:
             yield f"{self._nameless:,} rows name no case and are left out."
 
     def _metadata(self, row: Row) -> Mapping[str, MetadataValue]:
-        """What tells tier and capability, by its whole and its last name; rows that say the same share it."""
-        found = (row.get(column) for column in self._table.facts)
-        values = tuple(None if isinstance(value, list) else value for value in found)
+        """Facts on tier and capability, by full and by last name; rows with the same facts share one mapping."""
+        cells = (row.get(column) for column in self._table.facts)
+        values = tuple(None if isinstance(value, list) else value for value in cells)
         if values not in self._shared:
-            told = self.reader.facts(dict(zip(self._table.facts, values, strict=True)))
-            self._shared[values] = {reading.fact_name(name): value for name, value in told.items()} | {**told}
+            facts = self.reader.facts(dict(zip(self._table.facts, values, strict=True)))
+            self._shared[values] = {reading.fact_name(name): value for name, value in facts.items()} | {**facts}
         return self._shared[values]
 
     def _get(self, row: Row, role: str) -> JsonValue:
@@ -366,7 +369,7 @@ class _RowReader:
         return short if text is None or len(text) <= reading.LONGEST_NAME else f"{short} #{digest}"
 
     def _broken(self, row: Row) -> str | None:
-        """What a status or a flag beside the outcome says went wrong with the run, as against the answer."""
+        """The state or flag of a run that did not end, whatever the outcome column holds; else None."""
         states = (word_of(row.get(column)) for column in self._states)
         flags = (column for column in self._flags if word_of(row.get(column)) in VALUES["yes"])
         return next(filter(reading.is_broken, states), None) or next(flags, None)
@@ -389,7 +392,7 @@ def _words(column: str) -> set[str]:
 
 @cache
 def _last(column: str) -> str:
-    """Its own name, without those above it: `score` of `outputs.f1.f1_score` and of `exact_match/v1/score`."""
+    """The last part of a column's name: `score` of `outputs.f1.f1_score` and of `exact_match/v1/score`."""
     above, _, own = _VERSION.sub(".", column).rpartition(".")
     above, own = _plain(above.rpartition(".")[2]), _plain(own)
     rest = own.removeprefix(f"{above}_")
@@ -404,7 +407,7 @@ _MLFLOW = re.compile(r"\w/(?:value|v\d+)$")
 
 @cache
 def _is_named_score(column: str) -> bool:
-    """Whether *column* is one of several scores that have names, such as `scores.faithfulness`."""
+    """Whether *column* is one of several named scores, such as `scores.faithfulness`."""
     *parents, own = ["", *_path(column)]
     is_inner = parents[-1] in _NAMES["score_parents"] or parents[-2:-1] in (["scores"], ["assertions"])
     is_average = own == "avg" and parents[-2:-1] == ["feedback_stats"]  # of LangSmith
@@ -412,28 +415,28 @@ def _is_named_score(column: str) -> bool:
 
 
 def _is_summary(case_id: str, outcome: str) -> bool:
-    """Whether a row sums up the others: a total, or a rate beside words such as overall accuracy."""
+    """Whether a row is a summary: its case is a total, or its outcome is a rate under a name like overall accuracy."""
     has_word = not VALUES["summaries"].isdisjoint({case_id.partition("_")[0], case_id.rpartition("_")[2]})
     return case_id in VALUES["summaries"] or (has_word and outcome not in PASSING | reading.FAILING)
 
 
 def _is_error(column: str, value: JsonValue) -> bool:
-    """Not a measure that is called error; the code of an error is one."""
+    """Whether *value* is an error message or code, and not a measurement such as `error: 0.3`."""
     return bool(value) and (reading.number_of(value) is None or _last(column) not in _ERRORS)
 
 
 def flat(row: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:
-    """*row* with the values of nested objects, and of lists of named values, beside its own (`metadata.level`)."""
-    found: dict[str, JsonValue] = {}
+    """*row* with nested objects, and lists of named values, flattened to dotted names (`metadata.level`)."""
+    columns: dict[str, JsonValue] = {}
     for name, value in row.items():
         inner = named_values(value) if isinstance(value, list) and value else value
         if isinstance(inner, dict) and inner:
-            found |= flat(inner, f"{prefix}{name}.")
+            columns |= flat(inner, f"{prefix}{name}.")
             if not prefix and name in {"input", "inputs"}:
-                found[f"{name} as a whole"] = value
+                columns[f"{name} as a whole"] = value
         else:
-            found[f"{prefix}{name}"] = value
-    return found
+            columns[f"{prefix}{name}"] = value
+    return columns
 
 
 _NAME_KEYS = ("name", "key", "metric", "metric_name", "scorer", "assessment_name")
@@ -442,11 +445,11 @@ _VALUE_KEYS = ("score", "value", "mean", "passed", "success")
 
 def named_values(entries: list[JsonValue]) -> dict[str, JsonValue]:
     """`[{"name": "exact_match", "mean": 1.0}]` as `{"exact_match": 1.0}`; empty for a list of anything else."""
-    found: dict[str, JsonValue] = {}
+    values: dict[str, JsonValue] = {}
     for given in entries:
         if not isinstance(given, dict):
             return {}
-        feedback = given.get("feedback")  # of MLflow, which writes what was expected beside it
+        feedback = given.get("feedback")  # of MLflow, which lists expectations among the feedback
         entry = {**given, **feedback} if isinstance(feedback, dict) else given
         if "expectation" in entry:
             continue
@@ -455,7 +458,7 @@ def named_values(entries: list[JsonValue]) -> dict[str, JsonValue]:
         value = next((entry[key] for key in _VALUE_KEYS if key in entry), None)
         if not isinstance(name, str) or isinstance(value, dict | list):
             return {}
-        found.setdefault(name, value)
+        values.setdefault(name, value)
         if entry.get("error"):
-            found["errored"] = True
-    return found
+            values["errored"] = True
+    return values
