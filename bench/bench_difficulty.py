@@ -1,5 +1,5 @@
 """
-Difficulty on real outcomes: how well a history of versions tells what later ones fail, and what it costs.
+Difficulty on real outcomes: how well a history of versions predicts the failures of later ones, and what it costs.
 
 Prints a table and writes it to bench/out/difficulty.json. Run: python -m bench.bench_difficulty [--quick]
 """
@@ -21,7 +21,7 @@ from rich.progress import track
 from rich.table import Table
 from river import linear_model, optim
 
-from bench.difficulty_protocol import Figures, Oracle, Split, View, tell
+from bench.difficulty_protocol import Figures, Oracle, Split, View, figures_of
 from bench.difficulty_rivals import by_calibration, history_of
 from bench.outcomes import Outcomes, load
 from monitor.difficulty.correction import compare_shares, measure_arm
@@ -121,8 +121,8 @@ def _measure(outcomes: Outcomes, *, seeds: range, most_starts: int, console: Con
     figures: dict[tuple[int, float], list[Figures]] = defaultdict(list)
     for versions, seen, start, seed in track(runs, description=outcomes.name, console=console):
         split = Split.of(outcomes, versions=versions, seen=seen, start=start, seed=seed)
-        figures[versions, seen].append(tell(outcomes, oracle, split, with_rivals=versions == RIVAL_VERSIONS))
-    return [row for (versions, seen), told in figures.items() for row in _rows(outcomes.name, versions, seen, told)]
+        figures[versions, seen].append(figures_of(outcomes, oracle, split, with_rivals=versions == RIVAL_VERSIONS))
+    return [row for setting, repetitions in figures.items() for row in _rows(outcomes.name, *setting, repetitions)]
 
 
 def _starts(outcomes: Outcomes, versions: int, most: int) -> list[int]:
@@ -130,10 +130,10 @@ def _starts(outcomes: Outcomes, versions: int, most: int) -> list[int]:
     return sorted({round(start) for start in np.linspace(0, last, min(most, last + 1))})
 
 
-def _rows(name: str, versions: int, seen: float, told: Sequence[Figures]) -> list[Row]:
+def _rows(name: str, versions: int, seen: float, repetitions: Sequence[Figures]) -> list[Row]:
     rows = []
-    for figure in told[0]:
-        values = np.array([each[figure] for each in told])
+    for figure in repetitions[0]:
+        values = np.array([each[figure] for each in repetitions])
         values = values[~np.isnan(values)]
         mean, spread = (float(values.mean()), float(values.std())) if len(values) else (math.nan, math.nan)
         target = TARGETS.get((versions, seen, figure))
@@ -157,8 +157,8 @@ def _costs(outcomes: Outcomes, *, repeats: int) -> list[Row]:
     """Microseconds on this core; the best of *repeats*, since other work only ever adds to them."""
     split = Split.of(outcomes, versions=12, seen=0.6, start=0, seed=0)
     history = history_of(outcomes, split.history, split.pool)
-    told = by_calibration(outcomes, history)
-    calibration = told.calibration
+    predicted = by_calibration(outcomes, history)
+    calibration = predicted.calibration
     if calibration is None:
         raise ValueError("a history has labels")
     requests = [
@@ -170,7 +170,7 @@ def _costs(outcomes: Outcomes, *, repeats: int) -> list[Row]:
         for label in history
     ]
     labels = [label.failed for label in history]
-    view = View.of(told, split)
+    view = View.of(predicted, split)
     failed = outcomes.failed[:, split.live]
     old, new = view.bins(failed[split.later[0]]), view.bins(failed[split.later[-1]])
 

@@ -107,12 +107,12 @@ def main() -> None:
     print(scrape_line(widest))
     print(memory_line(by_rows))
     OUT.parent.mkdir(exist_ok=True)
-    told = {
+    figures = {
         "load": os.getloadavg(),
         "rows": [*map(asdict, by_rows)],
         "services": [*map(asdict, [*by_services, widest])],
     }
-    OUT.write_text(json.dumps(told, indent=2) + "\n")
+    OUT.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def powers_of_ten(most: int) -> Sequence[int]:

@@ -25,18 +25,18 @@ def main() -> int:
     print(
         f"{arguments.runs} runs of {LOOKS} looks to a line; run n of line m has the seed (m, n), all cliffs the same m."
     )
-    told = []
+    done = []
     for result in results(arguments.runs, only=arguments.only, of=lines):
         print(result, flush=True)
-        told.append(result)
-    print(*costs(told), sep="\n")
-    return 0 if all(result.is_met for result in told) else 1
+        done.append(result)
+    print(*costs(done), sep="\n")
+    return 0 if all(result.is_met for result in done) else 1
 
 
-def costs(told: Sequence[Result]) -> Iterator[str]:
-    """How many times the requests that labels without error take on the same draws each judge takes."""
-    plain = next((result for result in told if result.line.name == WITHOUT_ERROR), None)
-    for result in told:
+def costs(done: Sequence[Result]) -> Iterator[str]:
+    """Requests that each judge needs, relative to labels without error on the same draws."""
+    plain = next((result for result in done if result.line.name == WITHOUT_ERROR), None)
+    for result in done:
         if plain is not None and result.line.draws == WITHOUT_ERROR and result is not plain:
             pairs = zip(result.runs, plain.runs, strict=True)
             times = [(slow.found or math.inf) / fast.found for slow, fast in pairs if fast.found]

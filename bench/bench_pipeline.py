@@ -191,8 +191,8 @@ def _replicas(kafka: KafkaServer, topic: str, ledger_url: str, records: int, *, 
         subprocess.Popen([*command, str(cores[number % len(cores)])], stdout=subprocess.PIPE)
         for number in range(REPLICAS)
     ]
-    told = [json.loads(replica.communicate()[0]) for replica in replicas]
-    worked = [each for each in told if each["read"]]
+    reports = [json.loads(replica.communicate()[0]) for replica in replicas]
+    worked = [each for each in reports if each["read"]]
     return Row(
         name,
         records,

@@ -56,13 +56,13 @@ def main() -> None:
         )
     print(f"--help: best {min(wall for wall, _ in helped):.2f} s (CPU time {min(cpu for _, cpu in helped):.2f} s)")
     OUT.parent.mkdir(exist_ok=True)
-    told = {
+    figures = {
         "load": os.getloadavg(),
         "first_scrape_seconds": fresh,
         "first_scrape_seconds_again": again,
         "help_seconds": helped,
     }
-    OUT.write_text(json.dumps(told, indent=2) + "\n")
+    OUT.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def _seconds_to_first_scrapes(kafka: KafkaServer) -> tuple[_Took, _Took]:

@@ -59,7 +59,7 @@ DEMO_VERDICTS = {
     "billing-agent": "waiting",
     "support-agent": "regression",
 }
-"""What the demo says of its cliff, its ordinary gain and its version against itself."""
+"""The right verdicts on the demo's rollouts."""
 _REPLAY_PROCESSES = min(2, os.cpu_count() or 1)
 
 
@@ -86,7 +86,7 @@ def watch(stream: Stream) -> Iterator[Verdict]:
 
 
 def null_runs(*, runs: int, looks: int, per_look: int) -> list[Row]:
-    """Criterion 1: the same model twice, and what others would have said of it."""
+    """Criterion 1: the same model twice, with the false alarms of Cliffwatch and of other tests."""
     alarms: Counter[str] = Counter()
     for run in range(runs):
         stream = simulate(NO_CHANGE, looks=looks, per_look=per_look, rng=np.random.default_rng((1, run)))
@@ -198,8 +198,8 @@ def replayed_pairs(*, pairs: int, looks: int, per_look: int, seed: int) -> list[
     """Criterion 6 by the product: of the same rollouts the first ones of each history, as events through a replay."""
     protocols = real_protocols(pairs=pairs, looks=looks, per_look=per_look, seed=seed)
     with ProcessPoolExecutor(_REPLAY_PROCESSES, initializer=_log_errors_only) as processes:
-        told = [processes.submit(_replayed, outcomes, protocol) for outcomes, protocol in protocols]
-        return [pair for future in told for pair in future.result()]
+        futures = [processes.submit(_replayed, outcomes, protocol) for outcomes, protocol in protocols]
+        return [pair for future in futures for pair in future.result()]
 
 
 def _replayed(outcomes: Outcomes, protocol: Protocol) -> list[Pair]:
@@ -228,15 +228,15 @@ def demo_rows() -> list[Row]:
 
 
 def scenario_rows(*, seeds: int) -> list[Row]:
-    """The idea's own example and its harmless likes, through the product."""
+    """The idea's own example and its harmless variants, replayed by the product."""
     return [
-        Row(f"replay of {told.scenario}, {seeds} seeds", told.figure, told.goal, told.is_met)
-        for told in scenarios(seeds=seeds)
+        Row(f"replay of {result.scenario}, {seeds} seeds", result.figure, result.goal, result.is_met)
+        for result in scenarios(seeds=seeds)
     ]
 
 
 def constructed_cliffs(*, pairs: int, looks: int, per_look: int) -> list[Row]:
-    """Criterion 6: real baselines whose easier failures are mended and whose hard ones are not."""
+    """Criterion 6: real baselines, with part of their easier failures turned into passes and hard ones unchanged."""
     rows = []
     outcomes = load("bfcl")
     for known_share in (0.3, 0.6):
@@ -262,14 +262,14 @@ def constructed_cliffs(*, pairs: int, looks: int, per_look: int) -> list[Row]:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """So many of so many."""
+    """A count out of a total."""
 
     count: int
     total: int
 
     @property
     def ratio(self) -> float | None:
-        """None where there are none to count."""
+        """None if the total is 0."""
         return self.count / self.total if self.total else None
 
     def __str__(self) -> str:
@@ -279,7 +279,7 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Summary:
     """
-    How far the verdicts on *pairs* are from the truth.
+    Errors of the verdicts on pairs of versions.
 
     Attributes:
         error: Mean absolute error of the change of share, ratio.
@@ -298,18 +298,18 @@ class Summary:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair]) -> Summary:
-        told = [(pair.share, pair.truth) for pair in pairs if pair.share is not None]
+        measured = [(pair.share, pair.truth) for pair in pairs if pair.share is not None]
         cliffs = [pair for pair in pairs if pair.truth.excess >= 0.10 and pair.truth.aggregate_change <= 0]
         others = [pair for pair in pairs if pair.truth.excess < 0.02]
         steady = [pair for pair in pairs if max(pair.truth.hard_rate_change, pair.truth.aggregate_change) <= 0]
-        signs = [share.excess * truth.excess > 0 for share, truth in told if abs(truth.excess) >= 0.05]
+        signs = [share.excess * truth.excess > 0 for share, truth in measured if abs(truth.excess) >= 0.05]
         return cls(
             pairs=len(pairs),
-            error=float(np.mean([abs(share.change - truth.change) for share, truth in told])),
+            error=float(np.mean([abs(share.change - truth.change) for share, truth in measured])),
             signs=Part(sum(signs), len(signs)),
-            cliffs=_said(cliffs, VerdictState.CLIFF),
-            false_cliffs=_said(others, VerdictState.CLIFF),
-            false_regressions=_said(steady, VerdictState.REGRESSION),
+            cliffs=_called(cliffs, VerdictState.CLIFF),
+            false_cliffs=_called(others, VerdictState.CLIFF),
+            false_regressions=_called(steady, VerdictState.REGRESSION),
         )
 
     def __str__(self) -> str:
@@ -319,7 +319,7 @@ class Summary:
         )
 
 
-def _said(pairs: Sequence[Pair], state: VerdictState) -> Part:
+def _called(pairs: Sequence[Pair], state: VerdictState) -> Part:
     return Part(sum(state in pair.reached for pair in pairs), len(pairs))
 
 
@@ -353,7 +353,7 @@ def _seldom(criterion: str, part: Part) -> Row:
 
 
 def beside_the_statistics(replayed: Sequence[Pair], judged: Sequence[Pair]) -> Row:
-    """How far a replay is from the statistics alone on the same draws; the two differ in what was learnt when."""
+    """Difference of a replay from the statistics alone on the same draws; they learn at different times."""
     alone = {_identity(pair): pair for pair in judged}
     both = [(pair, alone[_identity(pair)]) for pair in replayed]
     changes = [
@@ -378,8 +378,8 @@ def pair_lines(pairs: Sequence[Pair]) -> Iterator[str]:
     """The table of pairs, measured values before true ones."""
     yield f"{'baseline -> candidate':<72} known  change        expected      excess        verdict    requests"
     for pair in pairs:
-        told, truth = pair.share, pair.truth
-        measured = ("-", "-", "-") if told is None else _signed(told.change, told.expected, told.excess)
+        share, truth = pair.share, pair.truth
+        measured = ("-", "-", "-") if share is None else _signed(share.change, share.expected, share.excess)
         true = _signed(truth.change, truth.expected, truth.excess)
         columns = " ".join(f"{one:>6}/{other}" for one, other in zip(measured, true, strict=True))
         name = f"{pair.baseline[:34]} -> {pair.candidate[:34]}"

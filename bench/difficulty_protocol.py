@@ -1,9 +1,9 @@
 """
-The measuring protocol for difficulty: what a history of versions tells of later ones.
+The measuring protocol for difficulty: how well a history of versions predicts the failures of later ones.
 
-Versions in release order; history is K consecutive versions of the first half, learnt in one pass and frozen; rollouts
-are all ordered pairs of the second half. Live requests are 41 % of all, of which a part is in the history's pool, whose
-size stays the same. Both arms see all live requests; rates of constructed cliffs and of null pairs are told from
+Versions are in release order. The history is K consecutive versions of the first half, learnt and frozen; rollouts are
+all ordered pairs of the second half. Live requests are 41 % of all requests; a part of them is in the history's pool,
+whose size is constant. Both arms see all live requests; rates of constructed cliffs and of null pairs come from
 disjoint halves.
 """
 
@@ -19,7 +19,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, ndtr
 from scipy.stats import rankdata
 
-from bench.difficulty_rivals import RIVALS, Told, by_calibration, history_of
+from bench.difficulty_rivals import RIVALS, PredictedDifficulty, by_calibration, history_of
 from bench.outcomes import Outcomes
 from monitor.difficulty.calibrating import bin_edges
 from monitor.difficulty.correction import (
@@ -43,7 +43,7 @@ _Indices = NDArray[np.int64]
 LIVE_SHARE = 0.41
 TIER_QUANTILES = (0.50, 0.75, 0.90)
 FIXED_SHARE = 0.70
-TELLING_EXCESS = 0.05
+LARGE_EXCESS = 0.05
 FEWEST_KNOWN = 0.1
 GATE_VERSIONS = 3
 _Z_90 = 1.645
@@ -56,7 +56,7 @@ _NO_GATE = DifficultySettings()
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """Difficulty as all versions together tell it (Rasch), and whether a request is in the hardest quarter."""
+    """Difficulty fitted to all versions together (Rasch), and whether a request is in the hardest quarter."""
 
     logit: _Array
     is_hard: _Flags
@@ -89,7 +89,7 @@ class Oracle:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One repetition: what the history holds and what is live, as indices."""
+    """One repetition: versions and requests of the history, and live requests, as indices."""
 
     history: list[int]
     later: list[int]
@@ -118,7 +118,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a way of telling difficulty says of the live requests, with tiers as large as the oracle's."""
+    """Predicted difficulty of the live requests, with tiers of the same sizes as the oracle's."""
 
     logit: _Array
     variance: _Array
@@ -127,11 +127,13 @@ class View:
     edges: _Array
 
     @classmethod
-    def of(cls, told: Told, split: Split) -> View:
+    def of(cls, predicted: PredictedDifficulty, split: Split) -> View:
         """Cuts lie where the pool's difficulties have the oracle's quantiles."""
-        cuts = _quantile_cuts(told.logit[split.pool], told.variance[split.pool])
+        cuts = _quantile_cuts(predicted.logit[split.pool], predicted.variance[split.pool])
         live = split.live
-        return cls(told.logit[live], told.variance[live], told.is_known[live], cuts, np.array(bin_edges(cuts)))
+        return cls(
+            predicted.logit[live], predicted.variance[live], predicted.is_known[live], cuts, np.array(bin_edges(cuts))
+        )
 
     def measure(self, failed: _Flags, chosen: _Indices | slice = slice(None)) -> MeasuredArm:
         """The *chosen* live requests as one arm, through the product's bins."""
@@ -167,38 +169,44 @@ class View:
 Figures = dict[str, float]
 
 
-def tell(outcomes: Outcomes, oracle: Oracle, split: Split, *, with_rivals: bool) -> Figures:
+def figures_of(outcomes: Outcomes, oracle: Oracle, split: Split, *, with_rivals: bool) -> Figures:
     """All figures of one repetition."""
     history = history_of(outcomes, split.history, split.pool)
-    told = by_calibration(outcomes, history)
-    view = View.of(told, split)
+    predicted = by_calibration(outcomes, history)
+    view = View.of(predicted, split)
     failed = outcomes.failed[:, split.live]
-    figures = {f"product {name}": value for name, value in _discrimination(outcomes, told, split).items()}
+    figures = {f"product {name}": value for name, value in _discrimination(outcomes, predicted, split).items()}
     figures["known"] = float(view.is_known.mean())
-    if view.is_known.mean() >= FEWEST_KNOWN:  # rates stand on known requests
+    if view.is_known.mean() >= FEWEST_KNOWN:  # rates use known requests only
         figures |= _shares(oracle, split, view, failed)
         figures |= _cliffs_and_nulls(oracle, split, view, failed)
-    figures |= _gate(outcomes, told, split)
+    figures |= _gate(outcomes, predicted, split)
     if with_rivals:
-        for name, teller in RIVALS.items():
-            rival = teller(outcomes, history)
+        for name, predict in RIVALS.items():
+            rival = predict(outcomes, history)
             figures |= {f"{name} {key}": value for key, value in _discrimination(outcomes, rival, split).items()}
             figures[f"{name} tag counting"] = _counting_error(oracle, split, View.of(rival, split), failed)
     return figures
 
 
-def _discrimination(outcomes: Outcomes, told: Told, split: Split) -> Figures:
+def _discrimination(outcomes: Outcomes, predicted: PredictedDifficulty, split: Split) -> Figures:
     """AUC and calibration error on live requests, mean over later versions."""
-    assessed = [_assess_live(outcomes, told, split, version) for version in split.later]
+    assessed = [_assess_live(outcomes, predicted, split, version) for version in split.later]
     return {
         "auc": float(np.mean([trust.auc for trust in assessed if trust.auc is not None])),
         "ece": float(np.mean([trust.calibration_error for trust in assessed if trust.calibration_error is not None])),
     }
 
 
-def _assess_live(outcomes: Outcomes, told: Told, split: Split, version: int) -> Trust:
+def _assess_live(outcomes: Outcomes, predicted: PredictedDifficulty, split: Split, version: int) -> Trust:
     predictions = [
-        Prediction("", told.logit[i], told.variance[i], bool(told.is_known[i]), bool(outcomes.failed[version, i]))
+        Prediction(
+            "",
+            predicted.logit[i],
+            predicted.variance[i],
+            bool(predicted.is_known[i]),
+            bool(outcomes.failed[version, i]),
+        )
         for i in split.live
     ]
     return assess(predictions, versions=len(split.history), settings=_NO_GATE)
@@ -212,19 +220,21 @@ def _shares(oracle: Oracle, split: Split, view: View, failed: _Flags) -> Figures
     shifts = [_compare(arms[old], arms[new]) for old, new in pairs]
     change = np.array([true_share[new] - true_share[old] for old, new in pairs])
     excess = change - np.array([true_curve[new] - true_curve[old] for old, new in pairs])
-    told_excess = np.array([shift.excess for shift in shifts])
-    telling = np.abs(excess) >= TELLING_EXCESS
+    predicted_excess = np.array([shift.excess for shift in shifts])
+    is_large = np.abs(excess) >= LARGE_EXCESS
     improved = np.array([failed[new].mean() < failed[old].mean() for old, new in pairs])
     return {
         "share error, as measured": _mean_error([shift.change for shift in shifts], change),
         "share error, aggregate-only curve": _mean_error([shift.expected_change for shift in shifts], change),
         "share error, tag counting": _counting_error(oracle, split, view, failed),
-        "telling pairs": float(telling.sum()),
-        "excess sign": _share_of(np.sign(told_excess) == np.sign(excess), telling),
-        "excess sign, by the aggregate alone": _share_of(improved == (excess > 0), telling),
-        "excess error": _mean_error(told_excess, excess),
+        "telling pairs": float(is_large.sum()),
+        "excess sign": _share_of(np.sign(predicted_excess) == np.sign(excess), is_large),
+        "excess sign, by the aggregate alone": _share_of(improved == (excess > 0), is_large),
+        "excess error": _mean_error(predicted_excess, excess),
         "excess covered by 90 %": float(
-            np.mean([abs(t - e) <= _Z_90 * s.excess_se for t, e, s in zip(told_excess, excess, shifts, strict=True)])
+            np.mean(
+                [abs(t - e) <= _Z_90 * s.excess_se for t, e, s in zip(predicted_excess, excess, shifts, strict=True)]
+            )
         ),
     }
 
@@ -246,7 +256,7 @@ def _cliffs_and_nulls(oracle: Oracle, split: Split, view: View, failed: _Flags) 
     for version in split.later:
         outcome = failed[version]
         fixed = outcome & (hard | (rng.random(len(outcome)) >= FIXED_SHARE))
-        for first, second in (halves, halves[::-1]):  # both ways round, so that a lucky half cancels out
+        for first, second in (halves, halves[::-1]):  # both orders, so that differences of the halves cancel
             baseline, same = view.measure(outcome, first), view.measure(outcome, second)
             rate = _hard_rate(baseline, baseline)
             cliffs.append(_hard_rate(view.measure(fixed, second), baseline) - rate)
@@ -262,8 +272,8 @@ def _cliffs_and_nulls(oracle: Oracle, split: Split, view: View, failed: _Flags) 
     }
 
 
-def _gate(outcomes: Outcomes, told: Told, split: Split) -> Figures:
-    if told.calibration is None:
+def _gate(outcomes: Outcomes, predicted: PredictedDifficulty, split: Split) -> Figures:
+    if predicted.calibration is None:
         raise ValueError("only a calibration has a gate")
     by_version = [
         [
@@ -275,14 +285,14 @@ def _gate(outcomes: Outcomes, told: Told, split: Split) -> Figures:
         for version in split.later[:GATE_VERSIONS]
     ]
     live = assess_traffic(
-        told.calibration, [label for labels in by_version for label in labels], settings=DifficultySettings()
+        predicted.calibration, [label for labels in by_version for label in labels], settings=DifficultySettings()
     )
-    alone = [assess_traffic(told.calibration, labels, settings=DifficultySettings()) for labels in by_version]
+    alone = [assess_traffic(predicted.calibration, labels, settings=DifficultySettings()) for labels in by_version]
     return {
         "gate: untrusted on live traffic": float(not live.is_trusted),
         "gate: untrusted on one live version alone": float(np.mean([not trust.is_trusted for trust in alone])),
         "gate: untrusted for the hard rate": float(not live.is_trusted_for_hard_rate),
-        "gate: untrusted on the history": float(not told.calibration.trust.is_trusted),
+        "gate: untrusted on the history": float(not predicted.calibration.trust.is_trusted),
     }
 
 
@@ -314,8 +324,8 @@ def _quantile_cuts(logit: _Array, variance: _Array) -> TierCuts:
     return TierCuts(medium=medium, hard=hard, frontier=frontier)
 
 
-def _mean_error(told: Sequence[float] | _Array, true: _Array) -> float:
-    return float(np.abs(np.asarray(told) - true).mean())
+def _mean_error(predicted: Sequence[float] | _Array, true: _Array) -> float:
+    return float(np.abs(np.asarray(predicted) - true).mean())
 
 
 def _share_of(condition: _Flags, among: _Flags) -> float:

@@ -1,4 +1,4 @@
-"""Rollouts whose labels are missing, late, one-sided or mistaken, and what to say of each."""
+"""Simulated rollouts whose labels are missing, late, one-sided or wrong, with the right result for each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Labels:
         false_failure, false_success: Share of good answers that the judge fails, and of bad ones that it passes.
         judged: Share of the runs that the judge looks at.
         audited: Share of those that people check.
-        errors: Share of the failures that end in an error, which every run tells by itself.
+        errors: Share of the failures that end in an error, which a check sees in every run.
         down: Share of the failures that somebody reports; 0 with a judge.
         unlabelled: Share of the hard tier's failures that time out and get no verdict.
     """
@@ -63,43 +63,43 @@ class LabelWorld:
 
 def _cohorts(world: LabelWorld, rng: np.random.Generator) -> Iterator[Cohort]:
     arms = []
-    truth, words = rng.spawn(2)  # the same requests fail, whoever labels them
+    truth, verdicts = rng.spawn(2)  # the same requests fail, whichever labels they get
     for rate, labels in ((world.before, world.baseline), (world.after, world.candidate)):
         requests = truth.multinomial(world.per_look, MIX, LOOKS)
-        arms.append(_said(requests, truth.binomial(requests, rate), labels, words))
+        arms.append(_by_pattern(requests, truth.binomial(requests, rate), labels, verdicts))
     for look in range(LOOKS):
         old, new = (
-            Arm(name, _strata({said: counts[look] for said, counts in arm.items()}))
+            Arm(name, _strata({pattern: counts[look] for pattern, counts in arm.items()}))
             for name, arm in zip(("old", "new"), arms, strict=True)
         )
         yield Cohort(old, new, "", TiersBy.DECLARED)
 
 
-def _said(requests: _Counts, failures: _Counts, labels: Labels, rng: np.random.Generator) -> dict[str, _Counts]:
-    """Requests by what was said of them, up to each look, by tier; shape (LOOKS, 3) each."""
-    silent = rng.binomial(failures, [0.0, 0.0, labels.unlabelled])
-    errors = rng.binomial(failures - silent, labels.errors)
-    bad, good = failures - silent - errors, requests - failures
-    said = {"": silent, "f---": errors}
+def _by_pattern(requests: _Counts, failures: _Counts, labels: Labels, rng: np.random.Generator) -> dict[str, _Counts]:
+    """Requests by verdict pattern, up to each look, by tier; shape (LOOKS, 3) each."""
+    unlabelled = rng.binomial(failures, [0.0, 0.0, labels.unlabelled])
+    errors = rng.binomial(failures - unlabelled, labels.errors)
+    bad, good = failures - unlabelled - errors, requests - failures
+    by_pattern = {"": unlabelled, "f---": errors}
     for truth, runs, mistaken in (("p", good, labels.false_failure), ("f", bad, labels.false_success)):
         if labels.down:
-            spoken = rng.binomial(runs, labels.down if truth == "f" else 0.0)
-            said["pf--"], said["p---"] = spoken, said.get("p---", 0) + runs - spoken
+            reported = rng.binomial(runs, labels.down if truth == "f" else 0.0)
+            by_pattern["pf--"], by_pattern["p---"] = reported, by_pattern.get("p---", 0) + runs - reported
             continue
         judged = rng.binomial(runs, labels.judged)
         wrong = rng.binomial(judged, mistaken)
-        said["p---"] = said.get("p---", 0) + runs - judged
-        for word, number in (("p" if truth == "f" else "f", wrong), (truth, judged - wrong)):
+        by_pattern["p---"] = by_pattern.get("p---", 0) + runs - judged
+        for verdict, number in (("p" if truth == "f" else "f", wrong), (truth, judged - wrong)):
             audited = rng.binomial(number, labels.audited)
-            said[f"p-{word}{truth}"] = audited
-            said[f"p-{word}-"] = said.get(f"p-{word}-", 0) + number - audited
-    return {words: np.asarray(counts).cumsum(axis=0) for words, counts in said.items()}
+            by_pattern[f"p-{verdict}{truth}"] = audited
+            by_pattern[f"p-{verdict}-"] = by_pattern.get(f"p-{verdict}-", 0) + number - audited
+    return {pattern: np.asarray(counts).cumsum(axis=0) for pattern, counts in by_pattern.items()}
 
 
-def _strata(said: dict[str, _Counts]) -> Sequence[Stratum]:
+def _strata(by_pattern: dict[str, _Counts]) -> Sequence[Stratum]:
     strata = []
     for at, tier in enumerate(TIERS):
-        counts = [_count(words, int(numbers[at])) for words, numbers in said.items() if numbers[at]]
+        counts = [_count(pattern, int(numbers[at])) for pattern, numbers in by_pattern.items() if numbers[at]]
         requests, labelled, failures = np.array([each[1:4] for each in counts], dtype=int).reshape(-1, 3).sum(axis=0)
         if requests:
             numbers = int(requests), int(labelled), int(failures)
@@ -107,11 +107,11 @@ def _strata(said: dict[str, _Counts]) -> Sequence[Stratum]:
     return strata
 
 
-def _count(words: str, requests: int) -> PatternCount:
-    spoken = words.replace("-", "")
-    labelled, failed = requests * bool(spoken), requests * (spoken[-1:] == "f")
-    looked, audited = requests * bool(words[1:].strip("-")), requests * (words[3:] not in {"", "-"})
-    return PatternCount(words, requests, labelled, failed, looked, looked, audited, audited)
+def _count(pattern: str, requests: int) -> PatternCount:
+    verdicts = pattern.replace("-", "")
+    labelled, failed = requests * bool(verdicts), requests * (verdicts[-1:] == "f")
+    sampled, audited = requests * bool(pattern[1:].strip("-")), requests * (pattern[3:] not in {"", "-"})
+    return PatternCount(pattern, requests, labelled, failed, sampled, sampled, audited, audited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +133,10 @@ class ShiftWorld:
             failures = rng.binomial(requests, RATES)
             hours: list[Sequence[Stratum]] = []
             for half, labels in ((slice(LOOKS // 2), self.before), (slice(LOOKS // 2, LOOKS), self.after)):
-                said = _said(requests[half], failures[half], labels, rng)
-                by_hour = {words: np.diff(counts, axis=0, prepend=0) for words, counts in said.items()}
+                by_pattern = _by_pattern(requests[half], failures[half], labels, rng)
+                by_hour = {pattern: np.diff(counts, axis=0, prepend=0) for pattern, counts in by_pattern.items()}
                 for hour in range(LOOKS // 2):
-                    strata = _strata({words: counts[hour] for words, counts in by_hour.items()})
+                    strata = _strata({pattern: counts[hour] for pattern, counts in by_hour.items()})
                     hours.append([structs.replace(each, block=len(hours)) for each in strata])
             arms.append(hours)
         for look in range(LOOKS):
@@ -183,9 +183,9 @@ def _learnt_maturity(failures: _Counts, look: int) -> int:
 
 def _late(arm: tuple[_Counts, _Counts], counted: int, labelled: int) -> Sequence[Stratum]:
     requests, failures = arm
-    told = failures[min(counted, labelled)] if labelled >= 0 else np.zeros(3, dtype=int)
-    unlabelled = failures[counted] - told
-    return _strata({"--p-": requests[counted] - failures[counted], "--f-": told, "": unlabelled})
+    labelled_failures = failures[min(counted, labelled)] if labelled >= 0 else np.zeros(3, dtype=int)
+    unlabelled = failures[counted] - labelled_failures
+    return _strata({"--p-": requests[counted] - failures[counted], "--f-": labelled_failures, "": unlabelled})
 
 
 def lines() -> Sequence[Line]:

@@ -55,7 +55,7 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class MeasuredShare:
     """What a verdict said of the hard tier's share of failures; ratios."""
 
     change: float
@@ -73,7 +73,7 @@ class Pair:
         state: The last verdict.
         requests_to_verdict: Labelled candidate requests when the last verdict was first reached.
         reached: Every verdict that was given at some look.
-        share: None where the last verdict tells no share.
+        share: None if the last verdict has no share.
     """
 
     data: str
@@ -85,7 +85,7 @@ class Pair:
     state: VerdictState
     requests_to_verdict: int
     reached: frozenset[VerdictState]
-    share: Told | None
+    share: MeasuredShare | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,13 +171,13 @@ def judge_pairs(outcomes: Outcomes, protocol: Protocol) -> Iterator[Pair]:
             state=last.state,
             requests_to_verdict=last.requests_to_verdict,
             reached=frozenset(verdict.state for verdict in verdicts),
-            share=None if last.share is None else told(last.share),
+            share=None if last.share is None else measured(last.share),
         )
 
 
-def told(share: ShareComparison) -> Told:
+def measured(share: ShareComparison) -> MeasuredShare:
     """The estimates of *share*."""
-    return Told(share.change.estimate, share.expected_change, share.excess.estimate)
+    return MeasuredShare(share.change.estimate, share.expected_change, share.excess.estimate)
 
 
 def pair_of(
@@ -186,7 +186,7 @@ def pair_of(
     state: VerdictState,
     requests_to_verdict: int,
     reached: frozenset[VerdictState],
-    share: Told | None,
+    share: MeasuredShare | None,
 ) -> Pair:
     """*rollout* with what was said of it."""
     return Pair(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.outcomes import Outcomes
-from bench.real_rollouts import History, Pair, Protocol, RealRollout, Told, draw_rollouts, pair_of
+from bench.real_rollouts import History, MeasuredShare, Pair, Protocol, RealRollout, draw_rollouts, pair_of
 from monitor.cli.wiring import file_replay
 from monitor.config.model import Config
 from monitor.ledger.engine import IN_MEMORY_URL
@@ -125,7 +125,7 @@ def _pair(rollout: RealRollout, report: Json) -> Pair:
         state=VerdictState(said["verdict"]),
         requests_to_verdict=said["requests_to_verdict"],
         reached=frozenset(VerdictState(change["verdict"]) for change in said["changes"]),
-        share=None if share is None else Told(share["change"], share["expected_change"], share["excess"]),
+        share=None if share is None else MeasuredShare(share["change"], share["expected_change"], share["excess"]),
     )
 
 

@@ -1,8 +1,8 @@
 """
-The idea's own example as native events, through the product: what a replay says of rollouts whose truth is known.
+The idea's own example as native events, replayed by the product: the verdicts on rollouts with a known truth.
 
-600 items in 60/30/10 fail 2, 10 and 60 % of the time. Twelve reference versions answer each once, the baseline serves
-alone, then both arms serve side by side. Run: python -m bench.scenarios [--seeds 20] [--only SCENARIO]
+600 items in tiers of 60, 30 and 10 % fail 2, 10 and 60 % of the time. Twelve reference versions answer each once, the
+baseline serves alone, then both arms serve side by side. Run: python -m bench.scenarios [--seeds 20] [--only SCENARIO]
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PROCESSES = min(2, os.cpu_count() or 1)
 _BEGINS = datetime(2026, 1, 1, tzinfo=UTC)
 _STEP = timedelta(seconds=20)
 _REFERENCES = 12
-_HEAVIER = 0.11  # part of the candidate's requests that another mix replaces by hard ones
+_HEAVIER = 0.11  # part of the candidate's requests that scenario `mix` replaces by hard ones
 _ITEMS = [(tier, number) for tier, count in (("e", 360), ("m", 180), ("h", 60)) for number in range(count)]
 _HARD = [item for item in _ITEMS if item[0] == "h"]
 
@@ -48,14 +48,14 @@ CANDIDATES: Mapping[str, Rates] = {
     "mix": BASELINE,
 }
 """Failure rates of the candidate by tier; `mix` sends it more hard requests instead."""
-SAID = {"seed": "cliff", "regression": "regression"}
-"""What is right; of all others, no alarm."""
+EXPECTED = {"seed": "cliff", "regression": "regression"}
+"""The right verdict by scenario; the other scenarios must raise no alarm."""
 _ENOUGH = 0.85
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """The last verdicts of a scenario, and how many of its runs ever raised an alarm."""
+class ScenarioResult:
+    """The last verdicts of a scenario's runs, and the number of runs that raised an alarm at any look."""
 
     scenario: str
     verdicts: Counter[str]
@@ -64,19 +64,18 @@ class Told:
     @property
     def is_met(self) -> bool:
         runs = self.verdicts.total()
-        right = SAID.get(self.scenario)
+        right = EXPECTED.get(self.scenario)
         return self.alarms == 0 if right is None else self.verdicts[right] >= _ENOUGH * runs
 
     @property
     def figure(self) -> str:
-        """How often each verdict was the last one."""
+        """Numbers of last verdicts."""
         counts = ", ".join(f"{verdict} {count}" for verdict, count in self.verdicts.most_common())
         return f"{counts}; ever an alarm {self.alarms}"
 
     @property
     def goal(self) -> str:
-        """What is right."""
-        return f"{SAID[self.scenario]} >= 85 %" if self.scenario in SAID else "no alarm"
+        return f"{EXPECTED[self.scenario]} >= 85 %" if self.scenario in EXPECTED else "no alarm"
 
     def __str__(self) -> str:
         mark = "ok" if self.is_met else "MISSED"
@@ -120,7 +119,7 @@ def _served(scenario: str, requests: int, rng: random.Random) -> Iterator[tuple[
         yield "production", "v2" if is_new else "v1", item, (CANDIDATES[scenario] if is_new else BASELINE)[item[0]]
 
 
-def said(scenario: str, seed: int, *, requests: int = 8_000) -> tuple[str, bool]:
+def replayed(scenario: str, seed: int, *, requests: int = 8_000) -> tuple[str, bool]:
     """The last verdict of a replay, and whether any look raised an alarm."""
     with tempfile.TemporaryDirectory(prefix="cliffwatch-bench-") as folder:
         events = Path(folder) / "events.jsonl"
@@ -130,13 +129,13 @@ def said(scenario: str, seed: int, *, requests: int = 8_000) -> tuple[str, bool]
     return rollout["verdict"], bool(reached & {"cliff", "regression"})
 
 
-def scenarios(*, seeds: int, only: str = "", processes: int = _PROCESSES) -> Iterator[Told]:
-    """Every scenario whose name holds *only*, as they are done."""
+def scenarios(*, seeds: int, only: str = "", processes: int = _PROCESSES) -> Iterator[ScenarioResult]:
+    """Yields the result of every scenario whose name contains *only*."""
     with ProcessPoolExecutor(processes, initializer=_log_errors_only) as pool:
         for scenario in CANDIDATES:
             if only in scenario:
-                told = list(pool.map(partial(said, scenario), range(seeds)))
-                yield Told(scenario, Counter(verdict for verdict, _ in told), sum(alarm for _, alarm in told))
+                runs = list(pool.map(partial(replayed, scenario), range(seeds)))
+                yield ScenarioResult(scenario, Counter(verdict for verdict, _ in runs), sum(alarm for _, alarm in runs))
 
 
 def _log_errors_only() -> None:
@@ -150,9 +149,9 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=_PROCESSES)
     arguments = parser.parse_args()
     missed = 0
-    for told in scenarios(seeds=arguments.seeds, only=arguments.only, processes=arguments.processes):
-        print(told, flush=True)
-        missed += not told.is_met
+    for result in scenarios(seeds=arguments.seeds, only=arguments.only, processes=arguments.processes):
+        print(result, flush=True)
+        missed += not result.is_met
     return 1 if missed else 0
 
 

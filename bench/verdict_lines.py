@@ -169,8 +169,10 @@ def _arm(size: _Counts, rate: _Array, coverage: _Array, world: World, rng: np.ra
         return _sessions(size, rate, world, rng)
     requests = rng.multinomial(size, MIX)
     failures = rng.binomial(requests, rate)
-    told = rng.binomial(failures, coverage)
-    return _ArmCounts(requests, requests - failures + told, told, np.zeros((LOOKS, 3, 6), dtype=int))
+    labelled_failures = rng.binomial(failures, coverage)
+    return _ArmCounts(
+        requests, requests - failures + labelled_failures, labelled_failures, np.zeros((LOOKS, 3, 6), dtype=int)
+    )
 
 
 def _sessions(size: _Counts, rate: _Array, world: World, rng: np.random.Generator) -> _ArmCounts:

@@ -33,7 +33,7 @@ _PROCESSES = min(2, os.cpu_count() or 1)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Labelled candidate requests when something was first said in one rollout; None where it never was."""
+    """Labelled candidate requests at the first alarm, right result and `ok` of one rollout; None if there was none."""
 
     alarm: int | None
     found: int | None
@@ -73,7 +73,7 @@ class Result:
 
     @property
     def figure(self) -> str:
-        """What was measured."""
+        """The measured rate and time."""
         if self.line.limit is not None:
             return f"{self.alarms:.1%} alarm"
         ever_ok = "" if self.line.never_ok is None else f", ok {self.oks:.1%}"
@@ -81,7 +81,7 @@ class Result:
 
     @property
     def goal(self) -> str:
-        """What it is held to."""
+        """The target."""
         line = self.line
         if line.limit is not None:
             return f"<= {line.limit:.0%}"
@@ -95,17 +95,17 @@ class Result:
 
 
 def decide(cohort: Cohort, calibration: Calibration | None) -> tuple[Findings, Measurement]:
-    """What `judge` decides by, without the numbers that it shows."""
+    """The findings that `judge` decides by, without a verdict."""
     measurement = Measurement(cohort, calibration, POLICY)
     return find(measurement, (), POLICY), measurement
 
 
 def may_alarm(cohort: Cohort) -> bool:
     """
-    Whether a look at *cohort* is worth its cost where only alarms are counted.
+    Whether *cohort* may raise an alarm, to skip the cost of judging it if only alarms count.
 
-    Every bound is at least 2.8 standard errors away, so no look at which a plain test has less than 2 can alarm. Hours
-    and difficulties change the statistic; where there are any, every look is taken.
+    Every bound is at least 2.8 standard errors away, so a plain test below 2 standard errors rules out an alarm. With
+    hours or difficulties, the statistic differs, and every look is judged.
     """
     arms = (cohort.baseline, cohort.candidate)
     if any(stratum.block or stratum.logit_sum for arm in arms for stratum in arm.strata):
@@ -113,7 +113,7 @@ def may_alarm(cohort: Cohort) -> bool:
     counts = np.array(
         [[_summed(arm.strata, tiers) for tiers in (EASIER_TIERS, HARD_TIER, tuple(Tier))] for arm in arms]
     ).transpose(2, 1, 0)
-    requests, failures = counts + np.array([[[1.0]], [[0.5]]])  # none is 0
+    requests, failures = counts + np.array([[[1.0]], [[0.5]]])  # avoids rates of 0
     rate = failures.sum(axis=1) / requests.sum(axis=1)
     rise = np.diff(failures / requests)[:, 0] / np.sqrt(rate * (1 - rate) * (1 / requests).sum(axis=1))
     odds = np.diff(logit(failures / requests))[:, 0]
@@ -128,7 +128,7 @@ def _summed(strata: Sequence[Stratum], tiers: Sequence[Tier]) -> tuple[int, int]
 
 
 def run_once(line: Line, seed: Sequence[int]) -> Run:
-    """One rollout of *line*, watched until its outcome is known."""
+    """Simulates one rollout of *line* until its result is known."""
     scene = line.play(np.random.default_rng(seed))
     alarm = found = ok = None
     for cohort in scene.cohorts:
@@ -147,7 +147,7 @@ def run_once(line: Line, seed: Sequence[int]) -> Run:
 
 
 def is_found(line: Line, findings: Findings, measurement: Measurement) -> bool:
-    """Whether what is wrong was said."""
+    """Whether the right result was found."""
     if "gap" in line.states and findings.obstacles:
         return True
     if "moved" in line.states:
@@ -160,7 +160,7 @@ def is_found(line: Line, findings: Findings, measurement: Measurement) -> bool:
 def results(
     runs: int, *, only: str = "", processes: int = _PROCESSES, of: Callable[[], Sequence[Line]] = lines
 ) -> Iterator[Result]:
-    """Every line whose name holds *only*, as they are done."""
+    """Yields the result of every line whose name contains *only*."""
     with ProcessPoolExecutor(processes) as pool:
         names = [line.name for line in of()]
         for number, line in enumerate(of()):

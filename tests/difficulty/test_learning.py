@@ -40,7 +40,7 @@ def test_items_without_end_leave_no_more_than_the_limit() -> None:
         pass_by(learner, first, first + 20_000)
 
         assert len(learner.estimator.weights) <= MOST
-        assert max(len(learner._seen), len(learner._items)) <= 1.25 * MOST + 4
+        assert max(len(learner._history), len(learner._items)) <= 1.25 * MOST + 4
 
     tracemalloc.start()
     pass_by(learner, ITEMS - traced, ITEMS)

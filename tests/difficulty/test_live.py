@@ -52,7 +52,7 @@ def test_only_three_versions_together_are_heard(calibration: Calibration, versio
 
     assert live.trust is not None
     assert not live.trust.is_trusted
-    assert (versions == 3) == any("live versions: Difficulty tells failures" in reason for reason in live.reasons)
+    assert (versions == 3) == any("live versions: Difficulty separates failures" in reason for reason in live.reasons)
 
 
 def test_versions_with_few_labels_have_no_say(calibration: Calibration) -> None:

@@ -96,7 +96,7 @@ def test_tags_are_what_river_predicts_on_real_requests(
     told = Tagger(frozen).tag_all(asked)
 
     for features, tag in zip(asked, told, strict=True):
-        x = indicators(features, learner._known_as(features), learner.scales)
+        x = indicators(features, learner._item(features), learner.scales)
         river = difficulty_of(x, learner.estimator)
         assert pytest.approx(river.mean, abs=1e-9) == tag.difficulty_logit
         assert pytest.approx(river.variance, abs=1e-9) == tag.difficulty_variance

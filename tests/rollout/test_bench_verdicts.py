@@ -23,7 +23,7 @@ from bench.bench_verdicts import (
 from bench.real_rollouts import Protocol, RealRollout, draw_rollouts, judge_pairs
 from bench.replayed_rollouts import arm_events, history_events, replay, write_events
 from bench.rollout_streams import Stream, Truth, simulate, simulate_late_labels
-from bench.scenarios import SAID, said
+from bench.scenarios import EXPECTED, replayed
 from bench.verdict_lines import Line, lines
 from bench.verdict_table import Result, decide, may_alarm, run_once
 from monitor.difficulty.calibration import Calibration
@@ -74,10 +74,10 @@ def test_every_line_of_the_table(line: Line) -> None:
         assert line.never_ok is None or result.oks * runs <= binom.ppf(0.999, runs, line.never_ok)
 
 
-@pytest.mark.parametrize(("scenario", "right"), SAID.items())
+@pytest.mark.parametrize(("scenario", "right"), EXPECTED.items())
 def test_a_replay_of_the_example_says_what_is_right(scenario: str, right: str) -> None:
     """The idea's own example ends as a cliff, and as a regression where the hard tier got worse."""
-    assert right == said(scenario, 1)[0]
+    assert right == replayed(scenario, 1)[0]
 
 
 def test_no_look_that_is_passed_over_would_alarm() -> None:
