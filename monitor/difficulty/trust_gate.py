@@ -331,7 +331,7 @@ def find_drift(calibration: Calibration, labels: Iterable[LabelledRequest]) -> D
         return Drift(True, f"The calibration drifts: {', and '.join(findings)}.", mean, anchors, ratio)
     if mean is None and ratio is None:
         return Drift(None, f"Drift is not known: {len(usable)} live labels, {MIN_LABELS} needed.", None, anchors, None)
-    return Drift(False, "Live labels say what the calibration says.", mean, anchors, ratio)
+    return Drift(False, "Live labels agree with the calibration.", mean, anchors, ratio)
 
 
 def _abilities(answers: Sequence[_Answer]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """
-Labels: who said what of a request, and what several verdicts say together.
+Labels: the verdicts of several sources on each request, and the failure rates that they support.
 
-In: the verdicts of several sources on each request. Out: failure rates that allow for what is missing or mistaken.
+In: the verdicts of several sources on each request. Out: failure rates corrected for missing and wrong labels.
 Always: pure; nothing here knows arms, SQL or a clock.
 """

@@ -1,4 +1,4 @@
-"""How long labels take: the age by which 95 % of the labels that ever come have come, though young requests wait."""
+"""Estimates how long labels take: the age of a request by which 95 % of the labels have arrived."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _LEAST_PART = 0.25
 
 
 TimedLabel = tuple[str, bool, float, float]
-"""Who gave a label, whether it says success, and the seconds from its request's start to the label and to now."""
+"""Source of a label, whether it is a success, and the seconds from its request's start to the label and to now."""
 
 
 class LabelDelay(NamedTuple):
     """
-    When the labels of one source and outcome have come.
+    The delay of the labels of one source and outcome.
 
     Attributes:
-        source: Who gives them.
-        success: What they say.
-        seconds: Age of a request by which 95 % of those that ever come have come.
-        labels: How many this is learnt from.
+        source: Source of the labels.
+        success: Whether the labels are successes.
+        seconds: Age of a request by which 95 % of these labels have arrived.
+        labels: Number of labels behind the estimate.
     """
 
     source: str
@@ -49,42 +49,42 @@ def label_delays(labels: Iterable[TimedLabel]) -> Sequence[LabelDelay]:
 
 def age_when_labelled(delays: Sequence[float], ages: Sequence[float]) -> float:
     """
-    Age by which 95 % of the labels that ever come have come, in the unit of *delays*.
+    Age by which 95 % of the labels have arrived, in the unit of *delays*.
 
-    A label is seen only if its request is old enough, so the delays that are seen are too short (right truncation). In
-    reverse time such labels enter late, and the product-limit estimate allows for that: of the labels that came by an
-    age, on requests at least that old, it counts how many came at that age. A clock that is wrong makes no label come
-    before its request or after now.
+    Labels that are still to come on young requests are missing, so the observed delays are too short (right
+    truncation). The product-limit estimate in reverse time corrects for this: of the labels that arrived by an age, on
+    requests at least that old, it counts how many arrived at that age. Delays are limited to the age of the request, in
+    case a clock is wrong.
 
     Args:
-        delays: From each request's start to its label, at least 30.
-        ages: From each request's start to now.
+        delays: Time from each request's start to its label, at least 30 values.
+        ages: Time from each request's start to now.
 
     Source:
         Lagakos, Barraj and De Gruttola (1988), Biometrika 75:515; Kalbfleisch and Lawless (1989), J. Am. Stat. Assoc.
-        84:360. Like theirs, the estimate is of the labels that come within the longest age that was watched: here the
-        age that 30 labelled requests have reached.
+        84:360. As in these papers, it is the distribution of labels that arrive within the longest observed age: here
+        the age that 30 labelled requests have reached.
     """
-    reached = sorted(max(age, 0.0) for age in ages)
-    came = Counter(min(max(delay, 0.0), max(age, 0.0)) for delay, age in zip(delays, ages, strict=True))
-    moments = sorted((moment for moment in came if moment <= reached[-_LEAST_LABELS]), reverse=True)
-    found, have_come, by_then = moments[0], 1.0, sum(came[moment] for moment in moments)
+    sorted_ages = sorted(max(age, 0.0) for age in ages)
+    arrivals = Counter(min(max(delay, 0.0), max(age, 0.0)) for delay, age in zip(delays, ages, strict=True))
+    moments = sorted((moment for moment in arrivals if moment <= sorted_ages[-_LEAST_LABELS]), reverse=True)
+    quantile, share, arrived = moments[0], 1.0, sum(arrivals[moment] for moment in moments)
     for moment in moments:
-        if have_come < _SHARE:
+        if share < _SHARE:
             break
-        # Those that came by then, less those whose request is younger than that.
-        at_risk = by_then - bisect_left(reached, moment)
-        found, have_come = moment, have_come * (1.0 - came[moment] / max(at_risk, came[moment]))
-        by_then -= came[moment]
-    return found
+        # Labels that arrived by this age, without those whose request is younger.
+        at_risk = arrived - bisect_left(sorted_ages, moment)
+        quantile, share = moment, share * (1.0 - arrivals[moment] / max(at_risk, arrivals[moment]))
+        arrived -= arrivals[moment]
+    return quantile
 
 
 def slowest(delays: Sequence[LabelDelay]) -> LabelDelay | None:
     """
-    The delay that a verdict has to wait for; None without any.
+    The longest delay that a verdict waits for; None without any.
 
-    It does not wait for a source that speaks less than a quarter as often as another: people who check a judge come
-    late, and only correct it. Checks are waited for whatever they say, and let no other source look rare.
+    It leaves out a source with less than a quarter of the labels of another one, such as people who audit a judge: they
+    come late and only correct it. Checks always count, but do not make other sources rare, since they see every run.
     """
     checks, most = (STATUS, BUDGET), {True: 0, False: 0}
     for each in delays:

@@ -108,14 +108,14 @@ def _mixes(sizes: Sequence[Mapping[Any, Sequence[float]]], rows: Sequence[Sequen
         sizes: Sums of both arms by cluster.
         rows: What was read of both arms.
     """
-    alike, served, left = [0.0] * 3, [0.0] * 4, rows
+    within, served, left = [0.0] * 3, [0.0] * 4, rows
     for level in range(3):
         baseline, candidate = sizes if level == 0 else (_sizes(of_arm, level) for of_arm in left)
         both = baseline.keys() & candidate.keys()
         for name in both:
             (n, f, *before), (m, g, *after) = baseline[name], candidate[name]
-            alike = [total + product / (n + m) for total, product in zip(alike, (n * m, f * m, n * g), strict=True)]
+            within = [total + product / (n + m) for total, product in zip(within, (n * m, f * m, n * g), strict=True)]
             served = [*map(add, served, (*before, *after))]
         if both:
-            yield Mix(tuple(alike), tuple(map(round, served)))
+            yield Mix(tuple(within), tuple(map(round, served)))
         left = [[row for row in of_arm if row[0][level] not in both] for of_arm in left]

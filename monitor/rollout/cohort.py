@@ -143,11 +143,11 @@ class Mix(NamedTuple):
     the candidate.
 
     Attributes:
-        alike: Sums of n * m / (n + m), f * m / (n + m) and n * g / (n + m), over the sample that was read.
+        weighted: Sums of n * m / (n + m), f * m / (n + m) and n * g / (n + m), over the sample that was read.
         served: Sums of n, f, m and g, scaled up to all requests.
     """
 
-    alike: tuple[float, ...]
+    weighted: tuple[float, ...]
     served: tuple[int, ...]
 
 

@@ -64,7 +64,7 @@ class LabelPlan:
         labels: Requests to label, with the `sampling_probability` to send with their verdicts.
         open: Requests that could be labelled: those that only a judge labelled, or without a judge, unlabelled ones.
         budget: Labels that *standard_errors* assumes.
-        standard_errors: Standard error of the change of the failure rate after so many labels, by group; ratios.
+        standard_errors: Standard error of the change of the failure rate after *budget* labels, by group; ratios.
     """
 
     labels: Sequence[ServedRequest]

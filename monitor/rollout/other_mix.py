@@ -79,7 +79,7 @@ def _other_mix(
         Test of Hausman (1978), Econometrica 46:1251: of two consistent estimates, the variance of the less efficient
         one is the sum of the other's variance and the variance of their difference.
     """
-    weight, before, after = mix.alike
+    weight, before, after = mix.weighted
     rows_variance = sum(1.0 / counts.requests for counts in pair)
     part = min(weight * rows_variance, 1.0)
     # Of a large version, few requests are read; the shared clusters may still hold most of its traffic.

@@ -175,7 +175,7 @@ def a_live_trust(**changes: Any) -> LiveTrust:
         "versions": 2,
         "drift": Drift(
             is_drifting=False,
-            sentence="Live labels say what the calibration says.",
+            sentence="Live labels agree with the calibration.",
             residual_mean=-0.0625,
             anchors=64,
             anchors_moved_ratio=0.03125,

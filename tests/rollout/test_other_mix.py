@@ -131,7 +131,7 @@ def test_a_part_of_the_items_of_a_large_service_tells_that_the_mix_changed(read:
     """A large service has too many items to read all of them. Those that are read are enough to see another mix."""
     cohort = of_items(((1_000, 40, 750, 30), (500, 100, 750, 150)))
     (shared,) = cohort.shared_clusters
-    mix = shared.mixes[0]._replace(alike=tuple(read * each for each in shared.mixes[0].alike))
+    mix = shared.mixes[0]._replace(weighted=tuple(read * each for each in shared.mixes[0].weighted))
     cohort = replace(cohort, shared_clusters=[replace(shared, mixes=[mix])])
 
     assert VerdictState.OK == judge(cohort, None, Policy(), previous=None).state
