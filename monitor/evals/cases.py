@@ -394,7 +394,7 @@ def pair_runs(baseline: Run, candidate: Run) -> Pairing:
     before, after = baseline.cases, candidate.cases
     both = sorted(before.keys() & after.keys())
     digests = ((key, before[key].input_digests, after[key].input_digests) for key in both)
-    changed = {key: None for key, asked, now in digests if asked and now and set(asked).isdisjoint(now)}
+    changed = {key: None for key, old, new in digests if old and new and set(old).isdisjoint(new)}
     same = [(before[key], after[key]) for key in both if key not in changed]
     return Pairing(
         baseline,

@@ -117,9 +117,9 @@ def events_of_results(path: str, options: Options) -> Iterable[bytes] | None:
 
 
 def _read(path: str, options: Options, progress: ReadProgress) -> ResultFile:
-    asked = replace(options, case_ids=_bfcl_cases(path))
+    with_cases = replace(options, case_ids=_bfcl_cases(path))
     with reading.refused(_OTHER_SHAPE, f"{path} has another shape than its tool gives it", "write it again, or as CSV"):
-        result = read_content(path, _content(path), asked)
+        result = read_content(path, _content(path), with_cases)
     progress(len(result.attempts))
     return result
 

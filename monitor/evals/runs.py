@@ -57,8 +57,8 @@ def paired(before: Side, after: Side, read: ReadSide, options: Options) -> tuple
     columns: Sequence[str | None] = [None]
     while len(tried) < len(columns):
         column = columns[len(tried)]
-        asked = options if column is None else replace(options, columns={**options.columns, "case": column})
-        sides = [_Folded(side, read(side, asked)) for side in (before, after)]  # one by one: attempts are many
+        current = options if column is None else replace(options, columns={**options.columns, "case": column})
+        sides = [_Folded(side, read(side, current)) for side in (before, after)]  # one by one: attempts are many
         if column is None:
             shared = _shared_outcomes(*sides)
             if shared and not options.preferred:
@@ -126,34 +126,34 @@ class _Folded:
 
     def __init__(self, side: Side, results: Sequence[ResultFile]) -> None:
         models = sorted({attempt.model for result in results for attempt in result.attempts})
-        asked, chosen = side.model, None
-        if asked is None and len(models) == 1:
-            asked = models[0]
-        if asked is not None and asked not in models and asked.endswith("]"):
-            asked, _, chosen = asked[:-1].partition(" [")
+        model, chosen = side.model, None
+        if model is None and len(models) == 1:
+            model = models[0]
+        if model is not None and model not in models and model.endswith("]"):
+            model, _, chosen = model[:-1].partition(" [")
         variants: dict[str, CaseFold] = defaultdict(CaseFold)
         prompts = set()
         for result in results:
             stem = _REPEAT.sub("", PurePath(result.name).name.partition(".")[0]) if len(results) > 1 else ""
-            for attempt in (each for each in result.attempts if each.model == asked):
+            for attempt in (each for each in result.attempts if each.model == model):
                 variant = attempt.variant or ("" if attempt.key.task else stem)
                 if chosen in {None, variant}:
                     variants[variant].add(attempt)
                     prompts.add(attempt.variant)
-        if not variants or asked is None:
-            names = some_of([model or "(no name)" for model in models], _SHOWN)
+        if not variants or model is None:
+            names = some_of([each or "(no name)" for each in models], _SHOWN)
             what = "several models" if side.model is None else f"no model {side.model}"
             raise UsageError(f"{side.path} has {what}; choose one with {side.option}: {names}.")
-        self._model = asked
+        self._model = model
         self.variants = {variant: fold.cases for variant, fold in variants.items()}
         columns = [result.case_columns for result in results]
         self.case_columns = [name for name in columns[0] if all(name in each for each in columns)]
         self.outcomes = [result.outcomes for result in results if result.outcomes]
         self.highest = max(result.highest for result in results)
-        label = asked or PurePath(side.path).name or side.path
+        label = model or PurePath(side.path).name or side.path
         notes = [note for result in results for note in result.notes]
         if len(prompts) > 1:
-            example = f"{side.option} '{asked} [{min(prompts)}]'"
+            example = f"{side.option} '{model} [{min(prompts)}]'"
             notes.append(f"{len(prompts)} prompts are pooled ({', '.join(sorted(prompts))}); {example} takes one.")
         self.source = ArmSource(
             label if chosen is None else f"{label} [{chosen}]",

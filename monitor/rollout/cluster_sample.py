@@ -108,9 +108,9 @@ def _mixes(sizes: Sequence[Mapping[Any, Sequence[float]]], rows: Sequence[Sequen
         sizes: Sums of both arms by cluster.
         rows: What was read of both arms.
     """
-    within, served, left = [0.0] * 3, [0.0] * 4, rows
+    within, served, remaining = [0.0] * 3, [0.0] * 4, rows
     for level in range(3):
-        baseline, candidate = sizes if level == 0 else (_sizes(of_arm, level) for of_arm in left)
+        baseline, candidate = sizes if level == 0 else (_sizes(of_arm, level) for of_arm in remaining)
         both = baseline.keys() & candidate.keys()
         for name in both:
             (n, f, *before), (m, g, *after) = baseline[name], candidate[name]
@@ -118,4 +118,4 @@ def _mixes(sizes: Sequence[Mapping[Any, Sequence[float]]], rows: Sequence[Sequen
             served = [*map(add, served, (*before, *after))]
         if both:
             yield Mix(tuple(within), tuple(map(round, served)))
-        left = [[row for row in of_arm if row[0][level] not in both] for of_arm in left]
+        remaining = [[row for row in of_arm if row[0][level] not in both] for of_arm in remaining]

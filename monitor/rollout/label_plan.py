@@ -115,12 +115,12 @@ def inclusion_probabilities(sizes: Sequence[float], count: int) -> Sequence[floa
     Source:
         Tillé (2006), Sampling Algorithms, section 2.10.
     """
-    left, rest, certain = count, sum(sizes), math.inf
+    remaining, total, certain = count, sum(sizes), math.inf  # *certain*: least size that is always drawn
     for size in sorted(sizes, reverse=True):
-        if size * left < rest:
+        if size * remaining < total:
             break
-        left, rest, certain = left - 1, rest - size, size
-    return [1.0 if size >= certain else size * left / rest for size in sizes]
+        remaining, total, certain = remaining - 1, total - size, size
+    return [1.0 if size >= certain else size * remaining / total for size in sizes]
 
 
 def systematic_sample(chances: Sequence[float], random: Random) -> Sequence[int]:

@@ -539,8 +539,8 @@ def _by_tier_and_class(arm: Arm) -> Mapping[tuple[Tier, str], Sequence[float]]:
     sums: dict[tuple[Tier, str], Sequence[float]] = {}
     for each in arm.strata:
         counts = (each.requests, each.labelled, each.failures, each.unlabelled, each.represented, *each.evidence)
-        have = sums.get((each.tier, each.capability))
-        sums[each.tier, each.capability] = counts if have is None else tuple(map(add, have, counts))
+        so_far = sums.get((each.tier, each.capability))
+        sums[each.tier, each.capability] = counts if so_far is None else tuple(map(add, so_far, counts))
     return {
         key: (*counts, w, w * failures / requests, w**2 / requests) if requests > 0 else (*counts, 0.0, 0.0, 0.0)
         for key, (*counts, w, requests, failures) in sums.items()
