@@ -1,4 +1,4 @@
-"""Made-up spans of agent runs as a Collector's Kafka exporter writes them, with messages of 2 to 20 kB."""
+"""Generates spans of agent runs as a Collector's Kafka exporter writes them, with messages of 2 to 20 kB."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _record(spans: Sequence[Span]) -> bytes:
 
 
 def _run(dice: random.Random, prose: Sequence[str]) -> list[Span]:
-    """A web request, an agent in it, three model calls that see ever more, two tool calls and a database query."""
+    """A web request, an agent in it, three model calls with growing input, two tool calls and a database query."""
     trace_id, start = dice.randbytes(16), time.time() - 120.0
     question = dice.choice(prose)
     failed = dice.random() < 0.02

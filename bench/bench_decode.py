@@ -128,7 +128,7 @@ def _formats() -> Sequence[tuple[str, bytes, int, Callable[[], Any]]]:
 
 
 def _assembly(spans: Sequence[Span], seconds: float) -> dict[str, float]:
-    """Microseconds per span of what happens to spans after they were decoded."""
+    """Microseconds per span of the processing after decode."""
     kept = msgpack.encode(spans)
     settings = OutcomeSettings()
     return {
@@ -140,7 +140,7 @@ def _assembly(spans: Sequence[Span], seconds: float) -> dict[str, float]:
 
 
 def _through_ledger(spans: Sequence[Span], *, traces: int) -> float:
-    """Microseconds per span of waiting in SQLite's memory and being closed and counted, best of three."""
+    """Microseconds per span to store pending spans in SQLite, close runs and count them, best of three."""
     rules, best = DecodeRules(LIMITS, TraceSettings()), float("inf")
     of_trace = [[structs.replace(span, trace_id=TraceId(f"{n:032x}")) for span in spans] for n in range(traces)]
     for _ in range(3):
@@ -162,7 +162,7 @@ def _through_ledger(spans: Sequence[Span], *, traces: int) -> float:
 
 
 def _microseconds(work: Callable[[], Any], seconds: float) -> float:
-    """Least CPU time of one call of *work*, over rounds that take *seconds* together."""
+    """Least CPU time of one call of *work*, over rounds of *seconds* in total."""
     start = time.process_time()
     work()
     calls = max(1, int(0.1 * seconds / max(time.process_time() - start, 1e-6)))

@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def powers_of_ten(most: int) -> Sequence[int]:
-    """10,000 and every tenfold of it, up to *most*.
+    """10,000 and its multiples by powers of ten, up to *most*.
 
     >>> powers_of_ten(1_000_000)
     [10000, 100000, 1000000]
@@ -128,7 +128,7 @@ def powers_of_ten(most: int) -> Sequence[int]:
 
 
 def grow(ledger_url: str, marks: Sequence[int], *, services: int) -> Sequence[Mark]:
-    """Costs at each of *marks* rows, as the service itself fills the ledger."""
+    """Costs at each of *marks* rows while the service fills the ledger."""
     watch, found = Stopwatch(), []
     values = lean_events(marks[-1], services=services, candidate_from=CANDIDATE_FROM)
     with running_service(ledger_url, lambda offsets: SyntheticSource(values, offsets, BATCH_RECORDS), watch) as (
@@ -199,7 +199,7 @@ def looks(ledger_url: str, marks: Sequence[int], *, services: int) -> Iterator[s
 
 
 def copy_rows(ledger_url: str, rows: int, times: int) -> None:
-    """Make each of *rows* requests *times* requests, and of everything that was counted so many times as much."""
+    """Multiply the *rows* requests, and all counts, by *times*."""
     columns = [column.name for column in request.columns if column.name not in {"trace_id", "cluster"}]
     copies = " UNION ALL ".join(
         f"SELECT {number} AS number, '-{rows}-{number}' AS suffix" for number in range(1, times)
@@ -222,7 +222,7 @@ def copy_rows(ledger_url: str, rows: int, times: int) -> None:
 
 
 def scrape(snapshots: SnapshotHolder) -> tuple[float, int]:
-    """CPU seconds of the best of three scrapes, and how many series it shows."""
+    """CPU seconds of the best of three scrapes, and the number of series."""
     best, text = float("inf"), b""
     for _ in range(3):
         start = time.process_time()
@@ -256,7 +256,7 @@ def table(marks: Sequence[Mark]) -> Sequence[str]:
 
 
 def growth_table(marks: Sequence[Mark]) -> Sequence[str]:
-    """How the cost of the whole way of *n* records grows with n, by stage, beside n log n."""
+    """Growth of the total cost of *n* records with n, by stage, compared with n log n."""
     lines = [f"{'stage':<20}{'exponent':>10}{'times n log n':>15}"]
     sizes = [float(mark.rows) for mark in marks]
     for stage in (*_PER_BATCH, *_PER_LOOK):
@@ -279,7 +279,7 @@ def scrape_line(mark: Mark) -> str:
 
 
 def memory_line(marks: Sequence[Mark]) -> str:
-    """Whether memory stayed flat from a tenth of the way on."""
+    """Whether memory stayed flat after the first tenth."""
     *_, before, last = marks
     growth = last.memory_mib / before.memory_mib - 1.0
     verdict = "reached" if growth < MEMORY_GROWTH else "missed"

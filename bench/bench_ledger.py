@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def costs(ledger: SqlLedger, database: str, sizes: list[int]) -> Iterator[Row]:
-    """What the ledger costs at each of *sizes*, filled up to one after the other."""
+    """Costs of the ledger at each of *sizes*, filled one after the other."""
     stream = batches()
     recorded = 0
     for size in sizes:
@@ -107,7 +107,7 @@ def costs(ledger: SqlLedger, database: str, sizes: list[int]) -> Iterator[Row]:
 
 
 def queries(ledger: SqlLedger, *, matured_before: float) -> dict[str, Callable[[], object]]:
-    """What a service asks every second, and what a review asks."""
+    """The queries of a service each second, and of a review."""
     return {
         "counters": ledger.counters,
         "activity": ledger.activity,
@@ -160,7 +160,7 @@ def batches(seed: int = 1) -> Iterator[Batch]:
 
 
 def a_trace(dice: random.Random, number: int) -> TaggedTrace:
-    """One agent run as the pipeline hands it on."""
+    """One agent run as the pipeline passes it to the ledger."""
     item, capability = number % 500, CAPABILITIES[number % len(CAPABILITIES)]
     started_at = START + number + dice.random()
     failed = dice.random() < 0.2

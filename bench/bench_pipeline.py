@@ -65,7 +65,7 @@ class Row:
 
     @property
     def rest(self) -> float:
-        """What no stage accounts for."""
+        """CPU time outside all stages."""
         return self.microseconds - sum(self.stages.values())
 
 
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def produce(kafka: KafkaServer, topic: str, events: Iterable[bytes]) -> float:
-    """Append *events* to *topic*, by kcat where there is one; their mean size in bytes."""
+    """Append *events* to *topic*, with kcat if it is installed; returns their mean size in bytes."""
     lines, length = 0, 0
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         for event in events:
@@ -148,7 +148,7 @@ def _measured(name: str, records: int, loop: Callable[[Stopwatch], None]) -> Row
 
 
 def peak_mib() -> float:
-    """The most memory that this process had since its peak was last cleared."""
+    """Peak memory of this process since the peak was last cleared."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return float(status["VmHWM"].split()[0]) / 1024
 

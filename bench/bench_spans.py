@@ -71,7 +71,7 @@ class Row:
 
 
 class RecordClock(WallClock):
-    """A clock of the service that goes on with the records read, beginning now."""
+    """A clock of the service that starts now and advances with the records read."""
 
     def __init__(self) -> None:
         self._now = time.time()
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 def produce(kafka: KafkaServer, topic: str, records: Iterable[bytes]) -> int:
-    """Append *records* to the partitions of *topic* in turn; their bytes."""
+    """Append *records* to the partitions of *topic* in turn; returns their size in bytes."""
     size = 0
     with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, linger_ms=20)) as producer:
         for number, record in enumerate(records):
@@ -172,7 +172,7 @@ def _measured(name: str, runs: int, loop: Callable[[], None], watch: Stopwatch |
 
 
 def _single(kafka: KafkaServer, topic: str, ledger_url: str, runs: int, name: str) -> Row:
-    """One service that reads all records and counts all runs, checked against what was made."""
+    """One service that reads all records and counts all runs, checked against the generated runs."""
     source = kafka_source(kafka.bootstrap_servers, topic, group_id=f"{topic}-{hash(ledger_url)}")
     watch, clock = Stopwatch(), RecordClock()
     with running_service(ledger_url, source, watch, config=_config(), clock=clock) as (service, _, ledger):
@@ -230,7 +230,7 @@ def _replicas(kafka: KafkaServer, topic: str, ledger_url: str, runs: int) -> Row
 
 
 def _replica(brokers: str, topic: str, ledger_url: str, runs: int) -> Row:
-    """Read and assemble beside others, by the machine's clock, until all is counted; idle turns cost nothing."""
+    """Read and assemble together with other replicas, by the machine's clock, until all runs are counted."""
     spent, began = 0.0, time.perf_counter()
     source = kafka_source(brokers, topic, group_id=f"{topic}-replicas")
     with running_service(ledger_url, source, Stopwatch(), config=_config(quiet_seconds=2.0)) as (service, _, ledger):
@@ -251,7 +251,7 @@ _RECEIVED = (CounterName.SPANS, "received")
 
 
 def _on_server(postgres: PostgresServer, ledger_url: str, loop: Callable[[], Row]) -> Row:
-    """What *loop* does, with what it costs PostgreSQL's server."""
+    """Runs *loop* and adds the CPU time of the PostgreSQL server."""
     with psycopg.connect(ledger_url.replace("+psycopg", ""), autocommit=True) as connection:
         before, wal = _server_seconds(postgres), _wal_bytes(connection)
         row = loop()
@@ -288,7 +288,7 @@ def _wal_bytes(connection: psycopg.Connection[Any]) -> float:
 
 
 def _dead_rows(connection: psycopg.Connection[Any]) -> float:
-    """Rows that an update or a delete left behind, to be cleaned up."""
+    """Dead rows of updates and deletes, for vacuum."""
     time.sleep(1.5)  # until every backend has reported
     row = connection.execute("SELECT sum(n_tup_upd + n_tup_del) FROM pg_stat_user_tables").fetchone()
     return float(row[0]) if row else 0.0
@@ -329,7 +329,7 @@ class CollectorServer(Server):
         return [self._program, f"--config=file:{self.directory / 'collector.json'}"]
 
     def spans(self) -> int:
-        """Spans that its metrics count."""
+        """Spans counted in its metrics."""
         import httpx  # noqa: PLC0415
 
         lines = httpx.get(f"http://{self.address}/metrics", trust_env=False).text.splitlines()
@@ -337,11 +337,11 @@ class CollectorServer(Server):
         return int(sum(map(float, counts)))
 
     def cpu_seconds(self) -> float:
-        """Since it was started."""
+        """CPU time since its start."""
         return _cpu_seconds([self.process.pid]) if self.process else 0.0
 
     def peak_mib(self) -> float:
-        """The most memory that it had."""
+        """Peak memory."""
         if self.process is None:
             return 0.0
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -368,7 +368,7 @@ def _collector(kafka: KafkaServer, topic: str, runs: int) -> Sequence[Row]:
 
 
 def table(rows: Sequence[Row]) -> Sequence[str]:
-    """Cost of every loop, and how many times that of the Collector."""
+    """Cost of every loop, and its ratio to the Collector's."""
     collector = next((row.microseconds for row in rows if row.loop.startswith("Collector")), None)
     names = "us/span", "us/run", "x Collector", "server us", "WAL bytes", "dead rows", "spans/wall s", "peak MiB"
     lines = [f"{'loop':<26}" + "".join(f"{name:>13}" for name in names)]

@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _seconds_to_first_scrapes(kafka: KafkaServer) -> tuple[_Took, _Took]:
-    """Of a start that makes its ledger, and of one that finds it."""
+    """Times of a start that creates its ledger, and of a start with an existing ledger."""
     process = MonitorProcess({"bootstrap_servers": kafka.bootstrap_servers, "topics": [kafka.new_topic()]})
     process.prepare()
     try:
@@ -88,7 +88,7 @@ def _seconds_to_first_scrape(process: MonitorProcess) -> _Took:
 
 
 def _cpu_seconds(process: MonitorProcess) -> float:
-    """What it has used until now, which other work on the machine changes less than the clock on the wall."""
+    """CPU time so far, which other work on the machine affects less than wall time."""
     assert process.process is not None
     fields = Path(f"/proc/{process.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

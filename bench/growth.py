@@ -1,4 +1,4 @@
-"""How a cost grows with the size of what it works on."""
+"""Estimates how a cost grows with the size of its input."""
 
 from __future__ import annotations
 

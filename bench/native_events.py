@@ -1,4 +1,4 @@
-"""Made-up native events of the sizes that agents send, each with a trace id of its own, as fast as they can be made."""
+"""Generates native events of realistic sizes, each with its own trace id, as fast as possible."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """
 Rollouts between real model versions, judged on real outcomes.
 
-Twelve versions in a row teach difficulty; a later version is the baseline and one after it the candidate. Each arm
-draws its requests again and again from the live ones, of which a part is known from the history. The truth is what
-all of the live requests say under tiers that all *other* versions imply.
+Difficulty is learnt from twelve consecutive versions; a later version is the baseline and one after it the candidate.
+Each arm draws its requests with replacement from the live ones, of which a part is in the history. The truth comes from
+all live requests, with tiers from all *other* versions.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _HARD_FROM = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What the live requests say of a pair under tiers that all other versions imply; ratios."""
+    """The true changes of a pair on all live requests, by tiers from all other versions; ratios."""
 
     change: float
     expected: float
@@ -56,7 +56,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredShare:
-    """What a verdict said of the hard tier's share of failures; ratios."""
+    """A verdict's estimates of the hard tier's share of failures; ratios."""
 
     change: float
     expected: float
@@ -66,13 +66,13 @@ class MeasuredShare:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """
-    One rollout between real versions: the truth, and what was said of it.
+    One rollout between real versions: the truth and the verdict.
 
     Attributes:
         start: First version of the history.
         state: The last verdict.
         requests_to_verdict: Labelled candidate requests when the last verdict was first reached.
-        reached: Every verdict that was given at some look.
+        reached: Every verdict at any look.
         share: None if the last verdict has no share.
     """
 
@@ -91,7 +91,7 @@ class Pair:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
     """
-    How real versions are made into rollouts.
+    How to make rollouts from real versions.
 
     Attributes:
         known_share: Share of the live requests that the history holds, ratio 0 to 1.
@@ -100,8 +100,8 @@ class Protocol:
         looks: Looks per pair.
         per_look: Requests of each arm between two looks.
         mended: None for a real candidate; else the candidate is the baseline with this part of its failures outside the
-            hard tier mended: a cliff by construction, ratio 0 to 1.
-        seed: Of the whole.
+            hard tier turned into passes: a constructed cliff, ratio 0 to 1.
+        seed: Random seed.
     """
 
     known_share: float
@@ -116,7 +116,7 @@ class Protocol:
 @dataclass(frozen=True, slots=True)
 class History:
     """
-    What twelve versions in a row taught.
+    A calibration learnt from twelve consecutive versions.
 
     Attributes:
         served: Each version with the requests that it answered, in their order; indices into the outcomes.
@@ -134,7 +134,7 @@ class History:
 @dataclass(frozen=True, slots=True)
 class RealRollout:
     """
-    One rollout as it was drawn, before anybody judges it.
+    One simulated rollout before it is judged.
 
     Attributes:
         failed: Outcomes of baseline and candidate on the live requests, each of shape (live requests,).
@@ -188,7 +188,7 @@ def pair_of(
     reached: frozenset[VerdictState],
     share: MeasuredShare | None,
 ) -> Pair:
-    """*rollout* with what was said of it."""
+    """*rollout* with its verdict."""
     return Pair(
         data=rollout.history.outcomes.name,
         start=rollout.history.start,

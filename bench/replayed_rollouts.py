@@ -43,7 +43,7 @@ def replay_pairs(outcomes: Outcomes, protocol: Protocol) -> Iterator[Pair]:
 
 
 def replay(*files: Path, ledger_url: str = IN_MEMORY_URL) -> Json:
-    """What `cliffwatch replay FILE... --output json` prints, under the defaults of every setting."""
+    """The JSON output of `cliffwatch replay FILE...` with default settings."""
     config = Config()
     with file_replay(config, [str(file) for file in files], ledger_url=ledger_url) as replayed:
         replayed.read(progress=lambda _: None)
@@ -52,7 +52,7 @@ def replay(*files: Path, ledger_url: str = IN_MEMORY_URL) -> Json:
 
 
 def history_events(history: History) -> Iterator[dict[str, Any]]:
-    """What the reference versions were asked and how they did."""
+    """Requests and outcomes of the reference versions."""
     for number, (version, requests) in enumerate(history.served):
         yield from _served(
             history.outcomes,
@@ -130,7 +130,7 @@ def _pair(rollout: RealRollout, report: Json) -> Pair:
 
 
 def _only_rollout(rollout: RealRollout, report: Json) -> Json:
-    """The one rollout of *report*, after a look at whether every event was read as it was meant."""
+    """The only rollout of *report*, after checking that every event was read."""
     events = sum(len(requests) for _, requests in rollout.history.served) + rollout.drawn.size
     expected = {"read": events, "counted": events, "duplicate": 0, "dead_lettered": 0, "unlabelled": 0}
     assert report["records"] == expected, report["records"]

@@ -1,4 +1,4 @@
-"""Simulated rollouts: what both arms look like at every look, when the truth is known."""
+"""Simulated rollouts with a known truth: both arms at every look."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TRUST = Trust(
 
 
 def known_tiers() -> Calibration:
-    """Tiers known without doubt: a calibration as good as one can be."""
+    """A calibration with exact tiers."""
     return Calibration(
         calibration_id="known-tiers",
         frozen_at=0.0,
@@ -65,7 +65,7 @@ class Truth:
     candidate_share: float = 0.5
 
     def baseline_per_look(self, candidate_per_look: int) -> int:
-        """The baseline's requests while the candidate gets so many."""
+        """The baseline's requests for this number of requests of the candidate."""
         return round(candidate_per_look * (1.0 / self.candidate_share - 1.0))
 
 
@@ -77,7 +77,7 @@ def uniform_gain(rate: _Array, *, logits: float) -> _Array:
 
 @dataclass(frozen=True, slots=True)
 class ArmStream:
-    """What one arm holds at every look: matured requests, labelled ones, failures; each of shape (looks, 4)."""
+    """Counts of one arm at every look: matured requests, labelled ones, failures; each of shape (looks, 4)."""
 
     requests: _Counts
     labelled: _Counts
@@ -110,7 +110,7 @@ class Stream:
     candidate: ArmStream
 
     def cohorts(self) -> Iterator[Cohort]:
-        """What is seen at each look."""
+        """The cohort at each look."""
         for look in range(len(self.baseline.requests)):
             baseline = Arm("baseline", self.baseline.strata(look))
             yield Cohort(baseline, Arm("candidate", self.candidate.strata(look)), calibration_id="known-tiers")

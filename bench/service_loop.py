@@ -1,4 +1,4 @@
-"""The service as `cliffwatch run` makes it, over a source of the bench's choice, one turn after the other."""
+"""The service as `cliffwatch run` creates it, over any source, run turn by turn."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def running_service(
     config: Config | None = None,
     clock: Clock | None = None,
 ) -> Iterator[tuple[Service, SnapshotHolder, SqlLedger]]:
-    """A service, with default settings and the machine's clock, whose stages *watch* measures, reviews and all."""
+    """A service with default settings and the machine's clock, whose stages *watch* measures, including reviews."""
     config = config or Config()
     clock = clock or WallClock()
     configure(LogSettings(level=LogLevel.ERROR))
@@ -55,7 +55,7 @@ def running_service(
 
 
 def kafka_source(bootstrap_servers: str, topic: str, group_id: str) -> Callable[[LedgerOffsets], Source]:
-    """What reads *topic* as a member of the group."""
+    """A source that reads *topic* as a member of the group."""
     settings: Any = KafkaSettings(
         bootstrap_servers=bootstrap_servers, topics=(topic,), group_id=group_id, max_poll_records=BATCH_RECORDS
     )

@@ -1,4 +1,4 @@
-"""What each stage of the service costs, measured in the service itself."""
+"""Measures the cost of each stage of the service while it runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAGES = ("poll", "decode", "features and tag", "ledger", "due spans", "assembly
 
 
 class Stopwatch:
-    """CPU seconds by stage, and how often each was entered; a stage inside another counts for itself alone."""
+    """CPU seconds by stage, and number of entries; a stage inside another one is not counted for the outer stage."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -28,7 +28,7 @@ class Stopwatch:
         self._inner = [0.0]
 
     def timed(self, stage: str, work: Callable[..., _T]) -> Callable[..., _T]:
-        """*work*, which from now on counts as *stage*."""
+        """*work*, measured as *stage* at each call."""
 
         def measured(*args: Any, **kwargs: Any) -> _T:
             self._inner.append(0.0)
@@ -52,7 +52,7 @@ class Stopwatch:
 
     @contextmanager
     def on_service(self, source: Any) -> Iterator[None]:
-        """While it lasts, whatever a service with *source* does is measured; enter it before the service is made."""
+        """Measures the service with *source* while the context is open; enter it before you create the service."""
         with (
             mock.patch.object(source, "poll", self.timed("poll", source.poll)),
             mock.patch.object(loop, "decode_records", self.timed("decode", pipeline.decode_records)),

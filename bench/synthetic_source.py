@@ -1,4 +1,4 @@
-"""A source that makes its records up, so that nothing but the service's own work is measured."""
+"""A source that generates its records, so that only the service's own work is measured."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class SyntheticSource:
         self._ledger_offset = next_offsets[PARTITION]
 
     def rewind(self) -> None:
-        """What was made up is gone: a bench in which a batch fails says nothing."""
+        """Generated records cannot be read again, so a bench with a failed batch is void."""
         raise RuntimeError("A batch was not recorded; run the bench again.")
 
     def lag(self) -> Mapping[TopicPartition, int]:
-        """Nobody knows how much will be made up."""
+        """The number of records to come is unknown."""
         return {}
 
     def blocked(self) -> str:

@@ -1,4 +1,4 @@
-"""The lines of the table of docs/statistics.md: rollouts whose truth is known, and what to say of each."""
+"""The lines of the table in docs/statistics.md: rollouts with a known truth, and the right verdict on each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MIX = np.array([0.6, 0.3, 0.1])
 RATES = np.array([0.02, 0.10, 0.60])
 CLIFF = np.array([0.01, 0.04, 0.55])
 SPREAD_CLIFF = np.array([0.0075, 0.028, 0.575])
-"""An excess of .10 by the tiers' own cuts where items differ by 0.7 logits within tiers; `CLIFF` gives .06 there."""
+"""Rates with an excess of .10 if items of a tier differ by 0.7 logits; `CLIFF` has .06 then."""
 _GROUPS = {
     TierGroup.ALL: np.array([True, True, True]),
     TierGroup.EASIER: np.array([True, True, False]),
@@ -47,7 +47,7 @@ _HOURS_PER_LOOK = 1
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is judged at each look, and the calibration that tagged it."""
+    """The cohort at each look, and the calibration that tagged it."""
 
     cohorts: Iterator[Cohort]
     calibration: Calibration | None = None
@@ -59,15 +59,15 @@ class Line:
     One line of the table.
 
     Attributes:
-        play: One rollout, from a random generator.
-        limit: Largest share of runs that may ever raise an alarm, or None where an alarm is right.
-        states: What should be said; an alarm of another kind counts as not found.
-        named: The class to be named.
-        found: Least share of runs in which it is said.
-        median: Most labelled candidate requests until it is said, in the median run.
-        never_ok: Largest share of runs in which `ok` may ever be said.
-        today: What was measured before, in words.
-        draws: The line whose seeds this one has, so that the same requests fail; empty for its own.
+        play: Simulates one rollout from a random generator.
+        limit: Largest share of runs that may raise an alarm at any look, or None if an alarm is right.
+        states: The right results; an alarm of another kind counts as not found.
+        named: The class that must be called regressed.
+        found: Least share of runs with the right result.
+        median: Most labelled candidate requests until the right result, in the median run.
+        never_ok: Largest share of runs that may be `ok` at any look.
+        today: Earlier result, in words.
+        draws: The line whose seeds it uses, so that the same requests fail; empty for its own seeds.
     """
 
     name: str
@@ -95,7 +95,7 @@ class World:
         coverage: Share of the candidate's failures that is labelled, by tier.
         capabilities: Classes of each tier.
         session: Requests of a conversation.
-        correlation: Of two requests of a conversation.
+        correlation: Correlation of two requests of a conversation.
         giant: Requests of one conversation of the candidate, from the 50th look to the 150th, that all fail.
     """
 
@@ -156,7 +156,7 @@ class _ArmCounts:
         return Arm("version", strata, clusters)
 
     def with_giant(self, requests: int, *, tier: int) -> _ArmCounts:
-        """The same and one conversation of so many failures, evenly over a hundred looks."""
+        """The same with one more conversation of *requests* failures, spread evenly over a hundred looks."""
         n = requests // 100 * np.clip(np.arange(LOOKS) - 49, 0, 100)
         sums = np.zeros((LOOKS, 3, 6), dtype=int)
         sums[:, tier] = np.diff(np.stack([n > 0, n, n, n * n, n * n, n * n], axis=1), axis=0, prepend=0)
@@ -176,7 +176,7 @@ def _arm(size: _Counts, rate: _Array, coverage: _Array, world: World, rng: np.ra
 
 
 def _sessions(size: _Counts, rate: _Array, world: World, rng: np.random.Generator) -> _ArmCounts:
-    """Conversations of one tier each, whose requests fail alike (beta-binomial)."""
+    """Conversations of one tier each, with correlated failures (beta-binomial)."""
     count = rng.multinomial(np.maximum(size // world.session, rng.random(LOOKS) < size / world.session), MIX)
     look, tier = np.nonzero(np.ones_like(count))
     look, tier = np.repeat(look, count.ravel()), np.repeat(tier, count.ravel())
@@ -227,14 +227,14 @@ def _strata(requests: _Counts, failures: _Counts) -> Sequence[Stratum]:
 
 
 def class_collapse(rng: np.random.Generator) -> Scene:
-    """Ten classes, of which one fails three times as often; the others improve by more."""
+    """Ten classes, of which one fails three times as often while the others improve."""
     before, after = np.full(10, 0.10), np.full(10, 0.06)
     after[0] = 0.30
     return Scene(_by_class(before, after, TiersBy.NONE, rng))
 
 
 def by_class(rng: np.random.Generator) -> Scene:
-    """The seed cliff, its tiers those of nine classes."""
+    """The seed cliff with tiers from nine classes."""
     return Scene(_by_class(np.repeat(RATES, 3), np.repeat(CLIFF, 3), TiersBy.CLASS, rng, np.repeat(MIX / 3, 3)))
 
 
