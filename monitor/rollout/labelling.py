@@ -172,7 +172,7 @@ _TieredCounts = Sequence[tuple[Tier, PatternCount]]
 
 
 def _by_tier_and_pattern(arm: Arm) -> _TieredCounts:
-    """The counts of *arm*, added up over hours and classes, which have too few audits to correct each by its own."""
+    """The counts of *arm* by tier and verdict pattern, added up over hours and classes."""
     sums: dict[tuple[Tier, str], Sequence[float]] = {}
     for stratum in arm.strata:
         for pattern, *numbers in stratum.by_pattern:

@@ -37,8 +37,8 @@ class Findings:
     What the evidence supports, before it becomes a verdict with reasons.
 
     Attributes:
-        obstacles: Sentences about what keeps the verdict at `waiting` and more requests do not remove. They do not
-            stop a regression or a cliff.
+        obstacles: Sentences about what stops an `ok` and more requests do not remove. They do not stop a regression;
+            missing or one-sided labels also stop a new cliff.
         risen: Groups whose failure rate has risen.
         risen_capabilities: Classes whose failure rate has risen and that the policy watches or that are large.
         broken_floors: Floors that the candidate is below.
