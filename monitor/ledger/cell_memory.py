@@ -36,7 +36,7 @@ def _stratum(kind: _Kind, sums_of: Sequence[tuple[str, Sequence[Any]]]) -> arms.
     hour, tier, capability, number, is_known = kind
     totals = sums_of[0][1] if len(sums_of) == 1 else [*map(sum, zip(*(sums for _, sums in sums_of), strict=True))]
     n, labelled, failures, logits, variances, *_ = totals
-    patterns = [PatternCount(pattern, *sums[:3], *sums[7:]) for pattern, sums in sums_of]  # `SUMS`: first three and weights
+    patterns = [PatternCount(pattern, *sums[:3], *sums[7:]) for pattern, sums in sums_of]  # skips four of `SUMS`
     return arms.Stratum(tier, capability, number, is_known, n, labelled, failures, logits, variances, hour, patterns)
 
 
