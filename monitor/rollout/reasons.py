@@ -42,7 +42,7 @@ def _headlines(verdict: Verdict, findings: Findings, measurement: Measurement, p
     match verdict.state:
         case VerdictState.REGRESSION:
             for each in findings.risen:
-                yield f"{capitalised(GROUP_NAMES[each])} {_FAIL[each]} more often: {_change_words(measurement.changes[each])}."
+                yield f"{capitalised(GROUP_NAMES[each])} {_FAIL[each]} more often: {_rise(measurement.changes[each])}."
             yield from (_risen_class(name, measurement) for name in findings.risen_capabilities)
             yield from (_broken_floor(check) for check in findings.broken_floors)
         case VerdictState.CLIFF if share is not None:
@@ -114,12 +114,12 @@ def audit_words(arms: Mapping[ArmName, ArmLabels], needed: int, scorer: str = "j
         )
 
 
-def _change_words(change: Interval | None) -> str:
+def _rise(change: Interval | None) -> str:
     return "" if change is None else with_bounds(change)
 
 
 def _risen_class(name: str, measurement: Measurement) -> str:
-    return f"The class {name} fails more often: {_change_words(measurement.capabilities[name].change)}."
+    return f"The class {name} fails more often: {_rise(measurement.capabilities[name].change)}."
 
 
 def _broken_floor(check: FloorCheck) -> str:
