@@ -23,7 +23,7 @@ from monitor.web.page.pages import page_routes
 from monitor.web.rollout_routes import gate_route, rollout_routes
 
 Reload = Callable[[], str | None]
-"""Reads the config again and says what changed; raises `MonitorError` with one sentence where it cannot be used."""
+"""Reloads the config and returns what changed; raises `MonitorError` with one sentence if it is invalid."""
 
 _JSON_HEADERS = {"Content-Type": "application/json"}
 
@@ -36,13 +36,13 @@ def metrics_app(
     stall_reason: Callable[[], str] = str,
 ) -> Starlette:
     """
-    The application. What is shown is made once for each snapshot; nothing that is asked for often waits for a thread.
+    The application. Responses are rendered once per snapshot; frequent requests do not wait for a thread.
 
     Args:
-        snapshots: What is shown.
-        reload: What a POST to `/-/reload` calls.
-        control: Announces and ends rollouts and lists their cases; None if that is not offered.
-        stall_reason: Gives one sentence where the process hangs and needs a restart, else empty.
+        snapshots: Holds the current snapshot.
+        reload: Called by a POST to `/-/reload`.
+        control: Announces and ends rollouts and lists their cases; None to serve no such routes.
+        stall_reason: Returns one sentence if the process hangs and needs a restart, else an empty string.
     """
     bodies = SnapshotBodies(snapshots)
 
@@ -51,14 +51,14 @@ def metrics_app(
         is_gzipped = accepts_gzip(request.headers.get("accept-encoding", ""))
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         headers |= {"Content-Encoding": "gzip"} if is_gzipped else {}
-        shown = await bodies.get(encode, lambda snapshot: encode(families_of(snapshot)), is_gzipped=is_gzipped)
-        return BodyResponse(shown, headers)
+        body = await bodies.get(encode, lambda snapshot: encode(families_of(snapshot)), is_gzipped=is_gzipped)
+        return BodyResponse(body, headers)
 
     def probe(state: str, problem_of: Callable[[], str]) -> Route:
         async def answer(request: Request) -> Response:
             problem = problem_of()
-            told = f"not {state}" if request.scope.get(IS_GUEST) else problem  # a reason may name hosts
-            return PlainTextResponse(f"{told if problem else state}\n", status_code=503 if problem else 200)
+            reason = f"not {state}" if request.scope.get(IS_GUEST) else problem  # a problem may name hosts
+            return PlainTextResponse(f"{reason if problem else state}\n", status_code=503 if problem else 200)
 
         return Route(f"/-/{state}", answer)
 

@@ -1,4 +1,4 @@
-"""What is answered out of a snapshot: made once however many ask, and sent so that a slow reader costs little."""
+"""Response bodies from a snapshot: rendered once for all requests, and sent so that a slow client costs little."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from starlette.types import Receive, Scope, Send
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 
 CLOSE_NOW = "cliffwatch.close_now"
-"""Key, among a request's extensions, of the function that ends its connection without further waiting."""
+"""Key in the `extensions` of a request's scope: a function that closes its connection at once."""
 
 _CHUNK_BYTES = 64 * 1024
 _MOST_OLD_BYTES = 64 * 1024 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
-_FAST = 1  # a tenth of the size in a tenth of the time that the encoding took
+_FAST = 1  # compression level: a tenth of the size, in a tenth of the time that the encoding took
 
 
 @dataclass(eq=False, slots=True)
 class Body:
     """
-    Bytes that were made once, and who is reading them.
+    A rendered body, and the clients that are receiving it.
 
     Attributes:
-        readers: What ends the connection of each reader; counted, since a test may have none.
+        readers: A function for each client that closes its connection; a list, since test clients share one.
     """
 
     content: bytes
@@ -36,15 +36,15 @@ class Body:
 
 class SnapshotBodies:
     """
-    The bodies of the current snapshot, by what they show.
+    Caches the bodies of the current snapshot.
 
-    One is made at a time, in a thread of its own, so that however many ask, all of them together take no more than one
-    thread's share from who reads records. Slow readers keep what they read in memory; of bodies that are older than
-    the last two no more than *most_old_bytes* are kept, those who read the oldest are cut off.
+    Bodies are rendered one at a time, in another thread, so that many requests together take no more than one thread's
+    share of the CPU from the main loop. A slow client keeps the body that it receives in memory: if bodies older than
+    the last two exceed *most_old_bytes*, the clients of the oldest are disconnected.
 
     Args:
-        snapshots: What is shown.
-        most_old_bytes: Bytes of old bodies that readers may hold.
+        snapshots: Holds the current snapshot.
+        most_old_bytes: Most bytes of old bodies in memory.
     """
 
     def __init__(self, snapshots: SnapshotHolder, *, most_old_bytes: int = _MOST_OLD_BYTES) -> None:
@@ -56,28 +56,28 @@ class SnapshotBodies:
 
     async def get(self, what: Hashable, make: Callable[[Snapshot], bytes], *, is_gzipped: bool = False) -> Body:
         """
-        The body of the current snapshot that shows *what*.
+        The body *what* of the current snapshot.
 
         Args:
-            what: Names the body among those of a snapshot.
-            make: Makes it, where it is asked for the first time; runs in a thread.
-            is_gzipped: Give it as a gzip file, which is packed once.
+            what: Key of the body.
+            make: Renders it on the first request; runs in a thread.
+            is_gzipped: Return it compressed; it is compressed once.
         """
-        if known := self._known((what, is_gzipped)):
-            return known
+        if cached := self._cached((what, is_gzipped)):
+            return cached
         async with self._one_at_a_time:
             plain = await self._get((what, False), make)
             if not is_gzipped:
                 return plain
             return await self._get((what, True), lambda _: zlib.compress(plain.content, _FAST, wbits=_GZIP))
 
-    def _known(self, what: Hashable) -> Body | None:
+    def _cached(self, what: Hashable) -> Body | None:
         snapshot, body = self._made.get(what, (None, None))
         return body if snapshot is self._snapshots.current else None
 
     async def _get(self, what: Hashable, make: Callable[[Snapshot], bytes]) -> Body:
-        if known := self._known(what):
-            return known
+        if cached := self._cached(what):
+            return cached
         snapshot = self._snapshots.current
         body = Body(await asyncio.to_thread(make, snapshot))
         self._made = {name: made for name, made in self._made.items() if made[0] is snapshot}
@@ -88,22 +88,22 @@ class SnapshotBodies:
     def _cut_off_readers_of_old(self, newest: Body) -> None:
         old = [body for body in self._handed_out if body.readers]
         self._handed_out = [*old, newest]
-        held = sum(len(body.content) for body in old[:-1])
+        size = sum(len(body.content) for body in old[:-1])
         for body in old[:-1]:
-            if held <= self._most_old_bytes:
+            if size <= self._most_old_bytes:
                 break
-            held -= len(body.content)
+            size -= len(body.content)
             for close in body.readers:
                 close()
 
 
 class BodyResponse(Response):
     """
-    Sends a body piece by piece, so that a connection's buffer never holds more of it than one piece.
+    Sends a body chunk by chunk, so that a connection's buffer never holds more than one chunk.
 
     Args:
-        body: What is sent.
-        headers: Headers beside the length.
+        body: The body.
+        headers: Headers, without Content-Length.
     """
 
     def __init__(self, body: Body, headers: dict[str, str], *, status_code: int = 200) -> None:
@@ -112,15 +112,15 @@ class BodyResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del receive
-        # A server that is not ours has nothing to close.
+        # Other servers, such as a test client, have no such extension.
         close_now = scope.get("extensions", {}).get(CLOSE_NOW, lambda: None)
         self._body.readers.append(close_now)
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             content = memoryview(self._body.content)
             for start in range(0, len(content), _CHUNK_BYTES):
-                piece = bytes(content[start : start + _CHUNK_BYTES])
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                chunk = bytes(content[start : start + _CHUNK_BYTES])
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._body.readers.remove(close_now)

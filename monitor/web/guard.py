@@ -1,4 +1,4 @@
-"""Who may ask: no page of another site, whatever name it gave the address of this machine, and only who has a login."""
+"""Access control: refuses requests from pages of other sites (CSRF, DNS rebinding) and requests without a password."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 ANY_HOST = "*"
 
 PROBES = frozenset({"/-/healthy", "/-/ready"})
-"""Paths that answer without a password, since a kubelet has none; they tell a guest the status alone."""
+"""Paths that need no password, since a kubelet has none; without one they show only the status, not the reason."""
 
 IS_GUEST = "cliffwatch.is_guest"
-"""Key of a request's scope: whether it came without the password that is asked for."""
+"""Key in a request's scope: set if a password is configured and the request has none."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _OWN_SITES = frozenset({"same-origin", "none"})
 _LOGIN = {"WWW-Authenticate": 'Basic realm="cliffwatch", charset="UTF-8"'}
 _MOST_REMEMBERED = 100
-_LONGEST_PASSWORD_BYTES = 72  # bcrypt looks no further, and refuses longer ones
+_LONGEST_PASSWORD_BYTES = 72  # bcrypt refuses longer ones
 
 
 class Guard:
     """
-    Refuses what a web page of another site makes your browser ask, and who has no password where one is needed.
+    Refuses requests that pages of other sites send through a browser, and requests without a required password.
 
     - A request that changes something must not come from another origin (cross-site request forgery).
-    - The host that is asked for must be an address, `localhost` or an allowed name, since a page can let its own name
-      point to this machine and is of the same origin then (DNS rebinding).
+    - The Host header must be an IP address, `localhost` or an allowed name: a page can let its own host name resolve to
+      this machine, and then has the same origin (DNS rebinding).
 
-    Programs such as curl and Prometheus send neither an origin nor a made-up host.
+    Programs such as curl and Prometheus send neither an Origin header nor a foreign Host.
 
     Args:
-        app: What is guarded.
-        allowed_hosts: Names that may be asked for; `*` among them for any.
-        users: bcrypt hash of each user's password; empty to ask for none.
+        app: The application to protect.
+        allowed_hosts: Allowed host names; `*` allows any.
+        users: bcrypt hash of each user's password; empty if no password is required.
     """
 
     def __init__(self, app: ASGIApp, allowed_hosts: Collection[str], users: Mapping[str, str]) -> None:
@@ -60,8 +60,8 @@ class Guard:
     async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
         if not self._is_served(host):
-            served = "This host name is not allowed; use the IP address, or add the name to web.allowed_hosts.\n"
-            return PlainTextResponse(served, status_code=403)
+            problem = "This host name is not allowed; use the IP address, or add the name to web.allowed_hosts.\n"
+            return PlainTextResponse(problem, status_code=403)
         if scope["method"] not in _SAFE_METHODS and not _is_same_origin(headers, host):
             return PlainTextResponse("A page of another site may not change anything here.\n", status_code=403)
         if self._passwords is not None and not await self._passwords.fit(headers.get("authorization", "")):
@@ -82,11 +82,11 @@ class Guard:
 
 class _Passwords:
     """
-    Tells whether a request's user and password are right.
+    Checks users and passwords.
 
-    A password that fitted is remembered by its keyed digest, since bcrypt takes 50 ms and Prometheus asks every few
-    seconds. All others are tried one at a time, so that guessing takes one core at most; who is remembered waits for
-    none of them. A user that does not exist costs as much time as the one whose hash is the dearest.
+    Since bcrypt takes 50 ms and Prometheus scrapes every few seconds, a correct password is cached as a keyed digest.
+    Other passwords are checked one at a time, so that guessing takes at most one core and does not delay cached users.
+    Checking an unknown user takes as long as the most expensive hash, so that it does not reveal which users exist.
     """
 
     def __init__(self, users: Mapping[str, str]) -> None:
@@ -97,7 +97,7 @@ class _Passwords:
         self._remembered: set[bytes] = set()
 
     async def fit(self, authorization: str) -> bool:
-        """Whether this header holds a user and the password of that user."""
+        """Whether the Authorization header has an existing user with the correct password."""
         credentials = _credentials(authorization)
         if credentials is None:
             return False
@@ -130,12 +130,12 @@ def _credentials(authorization: str) -> tuple[str, bytes] | None:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether *name* is reached from this machine alone."""
+    """Whether *name* is a loopback address, reachable only from this machine."""
     return name == "localhost" or ((address := _address(name)) is not None and address.is_loopback)
 
 
 def _address(name: str) -> IPv4Address | IPv6Address | None:
-    """The IP address that *name* is, and not a name that somebody else resolves."""
+    """*name* as an IP address; None for a host name."""
     with suppress(ValueError):
         return ip_address(name)
     return None

@@ -1,4 +1,4 @@
-"""HTTP routes of rollouts: announce one, end one, see its cases, ask the gate whether a delivery may go on."""
+"""HTTP routes of rollouts: announce one, end one, list its cases and labels, and ask the gate."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _End(BaseModel, extra="forbid"):
 
 
 def rollout_routes(control: RolloutControl) -> Sequence[Route]:
-    """The routes; each answers in JSON, an error as `{"error": "one sentence"}`."""
+    """The routes; each responds in JSON, an error as `{"error": "one sentence"}`."""
 
     def route(path: str, ask: Callable[[Request, bytes], object], method: str = "GET") -> Route:
         async def answer(request: Request) -> Response:
@@ -58,8 +58,8 @@ def rollout_routes(control: RolloutControl) -> Sequence[Route]:
     def labels(request: Request, _: bytes) -> object:
         count = _number(request, "count", DEFAULT_LABELS)
         budget, seed = _number(request, "budget", count), _number(request, "seed", 1)
-        found = control.next_labels(request.path_params["rollout_id"], count=count, budget=budget, seed=seed)
-        return labels_json(*found, control.links)
+        plan = control.next_labels(request.path_params["rollout_id"], count=count, budget=budget, seed=seed)
+        return labels_json(*plan, control.links)
 
     return [
         route("/{rollout_id}/labels", labels),
@@ -77,11 +77,11 @@ def _number(request: Request, name: str, default: int) -> int:
 
 
 class _NoJson(UsageError):
-    """The body is not what a browser can send from another site without asking first."""
+    """The body is not JSON, which a browser must ask for permission (CORS) to send to another site."""
 
 
 async def _body(request: Request) -> bytes:
-    """The body as far as it is read: one byte more than is taken."""
+    """The body, cut off one byte above the limit."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return b""
     body = b""

@@ -1,4 +1,4 @@
-"""The listener: the HTTP interface on uvicorn in a thread of its own."""
+"""The HTTP server: uvicorn in a thread of its own, with limits on connections and time."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from monitor.web.web_config import WebConfig, load_certificate, load_web_config,
 
 class _GuardedConnection(H11Protocol):
     """
-    uvicorn's connection with a deadline for everything that a client can delay.
+    A uvicorn connection with a deadline for everything that a client can delay.
 
-    uvicorn waits without end for the head of a request, for its body and for a client that does not read its answer.
-    Whoever is closed here was too slow to be a scraper: Prometheus itself gives up after ten seconds.
+    uvicorn waits for ever for the head of a request, its body, and a client that does not read the response. A client
+    that is disconnected here is too slow to be Prometheus, which gives up after ten seconds itself.
 
     Args:
-        settings: How many connections there may be, and how long each may take.
-        given: What uvicorn makes a connection of.
+        settings: Most connections, and time limit of each.
+        options: Arguments of uvicorn's connection.
 
     Attributes:
-        waiting_since: When it was made or last had an answer, on the loop's clock.
+        waiting_since: When it was opened or last completed a response, on the event loop's clock.
     """
 
-    def __init__(self, settings: WebSettings, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, settings: WebSettings, **options: Any) -> None:
+        super().__init__(**options)
         self._settings = settings
         self._guarded_app = self.app
         self.app = self._run_app
@@ -50,10 +50,10 @@ class _GuardedConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait_anew()
-        others = [each for each in self.connections if isinstance(each, _GuardedConnection) and each is not self]
+        self._restart_deadline()
+        others = [other for other in self.connections if isinstance(other, _GuardedConnection) and other is not self]
         if len(others) >= self._settings.max_connections:
-            min(others, key=lambda each: each.waiting_since).close_now()
+            min(others, key=lambda other: other.waiting_since).close_now()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
@@ -61,15 +61,15 @@ class _GuardedConnection(H11Protocol):
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        self._wait_anew()
+        self._restart_deadline()
         super().on_response_complete()
 
     def close_now(self) -> None:
-        """End the connection, without waiting for what was not read yet."""
+        """Close the connection at once, dropping data that the client has not read."""
         self.connections.discard(self)
         self.transport.abort()
 
-    def _wait_anew(self) -> None:
+    def _restart_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         self.waiting_since = self.loop.time()
@@ -97,14 +97,14 @@ class MetricsServer:
     Serves `/metrics`, health, the status page and JSON from `start` to `stop`.
 
     Args:
-        settings: Where to listen.
-        snapshots: What is shown.
-        reload: What a POST to `/-/reload` calls; raises `MonitorError` with one sentence where it fails.
-        control: Announces and ends rollouts and lists their cases; None if that is not offered.
-        stall_reason: Gives one sentence where the process hangs and needs a restart, which makes `/-/healthy` fail.
+        settings: Address, limits and security.
+        snapshots: Holds the current snapshot.
+        reload: Called by a POST to `/-/reload`; raises `MonitorError` with one sentence if it fails.
+        control: Announces and ends rollouts and lists their cases; None to serve no such routes.
+        stall_reason: Returns one sentence if the process hangs and needs a restart, which makes `/-/healthy` fail.
 
     Attributes:
-        port: The port that is listened on; known after `start`, also where the settings say 0.
+        port: The port; after `start` the actual one, even if the settings say 0.
 
     Raises:
         UsageError: the address is not HOST:PORT.
@@ -145,21 +145,21 @@ class MetricsServer:
 
     @property
     def url(self) -> str:
-        """Base URL for a person on this machine, known after `start`."""
+        """Base URL for a browser on this machine; final after `start`."""
         host = self._host if self._host not in {"", "0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104 - compared only
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def start(self) -> None:
         """
-        Listen, and answer from a thread of our own.
+        Listen, and serve from a thread.
 
         Raises:
-            DependencyUnreachable: the address is taken or not ours.
-            ConfigInvalid: the files for TLS are not a certificate and its key.
+            DependencyUnreachable: the address is in use, or not an address of this machine.
+            ConfigInvalid: the TLS files are not a certificate and its key.
         """
         config = self._server.config
-        config.load()  # here, where a mistake in the TLS files reaches the person, and not in the thread
+        config.load()  # here and not in the thread, so that errors in the TLS files are reported
         if self._tls is not None:
             config.ssl = tls_context(self._tls)
         listener = self._bind()
@@ -169,7 +169,7 @@ class MetricsServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening, let answers that are under way end, and wait for the thread; safe to call twice."""
+        """Stop listening, complete responses under way, and wait for the thread; safe to call twice."""
         if self._thread is None:
             return
         self._server.should_exit = True
@@ -177,7 +177,7 @@ class MetricsServer:
         self._thread = None
 
     def _reload(self) -> str | None:
-        """Take a renewed certificate for connections to come, then read the config again and say what changed."""
+        """Load a renewed certificate for new connections, then reload the config; returns what changed."""
         context = self._server.config.ssl
         if self._tls is not None and context is not None:
             load_certificate(context, self._tls)
@@ -186,11 +186,11 @@ class MetricsServer:
     def _bind(self) -> socket.socket:
         where, is_v6 = (self._host, self.port), ":" in self._host
         family = socket.AF_INET6 if is_v6 else socket.AF_INET
-        both = is_v6 and socket.has_dualstack_ipv6()  # [::] takes IPv4 as well
+        both = is_v6 and socket.has_dualstack_ipv6()  # [::] accepts IPv4 as well
         try:
             return socket.create_server(where, family=family, backlog=socket.SOMAXCONN, dualstack_ipv6=both)
         except OSError as error:
-            reason = str(error.strerror).partition(" (while attempting")[0]  # what follows repeats the address
+            reason = str(error.strerror).partition(" (while attempting")[0]  # the rest repeats the address
             raise DependencyUnreachable(
                 f"cannot listen on {self._host}:{self.port}: {reason}; "
                 "stop what uses that port or set another web.listen_address"
@@ -202,7 +202,7 @@ def parse_address(address: str) -> tuple[str, int]:
     Host and port of `HOST:PORT`; an empty host means every interface.
 
     Raises:
-        UsageError: *address* is something else.
+        UsageError: *address* has another form.
 
     >>> parse_address("[::1]:9464")
     ('::1', 9464)

@@ -1,4 +1,4 @@
-"""Where the metrics and the status page are served."""
+"""Settings of the HTTP server."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _Header = Literal[
     "Strict-Transport-Security",
 ]
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
-_CLIENT_AUTH = {  # by Prometheus' names
+_CLIENT_AUTH = {  # names as in Prometheus
     "NoClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
@@ -40,10 +40,10 @@ def _existing(name: Path, info: ValidationInfo) -> Path:
 
 
 def _affordable(hashed: object) -> object:
-    found = _BCRYPT_HASH.fullmatch(hashed) if isinstance(hashed, str) else None
-    if found is None:
+    match = _BCRYPT_HASH.fullmatch(hashed) if isinstance(hashed, str) else None
+    if match is None:
         raise ValueError("is not a bcrypt hash; `htpasswd -nBC 10 USER` makes one")
-    if int(found[1]) > _HIGHEST_BCRYPT_COST:
+    if int(match[1]) > _HIGHEST_BCRYPT_COST:
         raise ValueError(
             f"has a cost above {_HIGHEST_BCRYPT_COST}, so that a few wrong passwords would keep a core busy; "
             "`htpasswd -nBC 10 USER` makes another"
@@ -62,7 +62,7 @@ _TlsVersion = Literal["TLS12", "TLS13"]
 
 
 class TlsConfig(Settings):
-    """How TLS is spoken; all files are PEM, the key's without a password."""
+    """TLS of the listener; all files are PEM, the key without a password."""
 
     cert_file: _PemFile
     key_file: _PemFile
@@ -87,14 +87,14 @@ class TlsConfig(Settings):
 
 
 class HttpConfig(Settings):
-    """What is said with every answer."""
+    """Headers of every response."""
 
     http2: Literal[False] = False
     headers: dict[_Header, Annotated[str, AfterValidator(_plain)]] | None = None
 
 
 class WebConfig(Settings):
-    """How the listener is guarded: plain HTTP and no authentication unless the file says so."""
+    """TLS, headers and users of the listener; by default plain HTTP without authentication."""
 
     tls_server_config: TlsConfig | None = None
     http_server_config: HttpConfig = HttpConfig()
@@ -115,10 +115,10 @@ def load_web_config(path: Path) -> WebConfig:
 
 def tls_context(tls: TlsConfig) -> ssl.SSLContext:
     """
-    A server's context out of the files of *tls*.
+    A TLS context for the server, from the files of *tls*.
 
     Raises:
-        ConfigInvalid: the files are not a certificate and its key, or hold no authority for clients.
+        ConfigInvalid: the files are not a certificate and its key, or client_ca_file has no certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[tls.min_version]
@@ -126,31 +126,31 @@ def tls_context(tls: TlsConfig) -> ssl.SSLContext:
     context.verify_mode = _CLIENT_AUTH[tls.client_auth_type]
     load_certificate(context, tls)
     if tls.client_ca_file is not None:
-        wrong = "client_ca_file holds no certificate of an authority"
-        with _pem_errors("client_ca_file", wrong, "it must be a PEM file"):
+        problem = "client_ca_file holds no certificate of an authority"
+        with _pem_errors("client_ca_file", problem, "it must be a PEM file"):
             context.load_verify_locations(tls.client_ca_file)
     return context
 
 
 def load_certificate(context: ssl.SSLContext, tls: TlsConfig) -> None:
     """
-    Let *context* show the certificate that the files of *tls* hold now.
+    Load the present certificate of the files of *tls* into *context*.
 
     Raises:
         ConfigInvalid: they are not a certificate and its key.
     """
-    wrong = "cert_file and key_file are not a certificate and its key"
-    with _pem_errors("cert_file or key_file", wrong, "both must be PEM files, the key without a password"):
-        # The password is empty: OpenSSL must not ask at the terminal.
+    problem = "cert_file and key_file are not a certificate and its key"
+    with _pem_errors("cert_file or key_file", problem, "both must be PEM files, the key without a password"):
+        # `str` returns an empty password, so that OpenSSL does not ask for one at the terminal.
         context.load_cert_chain(tls.cert_file, tls.key_file, password=str)
 
 
 @contextmanager
-def _pem_errors(files: str, wrong: str, advice: str) -> Iterator[None]:
-    """Says with `ConfigInvalid` what is *wrong*, or that *files* cannot be read."""
+def _pem_errors(files: str, problem: str, advice: str) -> Iterator[None]:
+    """Translate errors of OpenSSL into `ConfigInvalid` with *problem*, and errors on reading *files*."""
     try:
         yield
     except ssl.SSLError as error:
-        raise ConfigInvalid(f"web.config_file: {wrong} ({error.reason}); {advice}") from error
+        raise ConfigInvalid(f"web.config_file: {problem} ({error.reason}); {advice}") from error
     except OSError as error:
         raise ConfigInvalid(f"web.config_file: {files} cannot be read: {error.strerror}") from error

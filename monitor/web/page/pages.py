@@ -1,4 +1,4 @@
-"""The pages: each a function from what is known to one HTML document."""
+"""The pages and their routes; each page is a function from a snapshot and evidence to an HTML document."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from monitor.web.page import views
 
 class Page:
     """
-    What every page shares.
+    Renders pages.
 
     Args:
-        snapshot: What is shown.
-        root: The way from the page to the overview, without a slash at its end; relative, so that the pages work
-            below any path that a proxy serves them under.
-        refresh_seconds: Seconds after which the browser loads the page again; 0 for never.
+        snapshot: The snapshot to show.
+        root: Relative URL of the overview, without a final slash; relative, so that the pages work under any path of a
+            reverse proxy.
+        refresh_seconds: Seconds after which the browser reloads the page; 0 for never.
     """
 
     def __init__(self, snapshot: Snapshot, *, root: str = ".", refresh_seconds: int = 0) -> None:
@@ -43,7 +43,7 @@ class Page:
         }
 
     def overview(self) -> str:
-        """Every rollout with its verdict and reasons, the worst first, and whether to trust the monitor."""
+        """The overview: every rollout with its verdict and reasons, the worst first, and the monitor's own health."""
         snapshot = self._snapshot
         watched = views.under_way(snapshot)
         sums = counter_totals(snapshot.counters)
@@ -70,9 +70,9 @@ class Page:
 
         Args:
             record: The rollout.
-            evidence: What was found at the looks at it, oldest first.
-            worst: Its first few cases, and where their traces are looked at; None where they are not known.
-            problem: Why evidence or cases are not known, in one sentence; empty where they are.
+            evidence: Evidence at the looks at it, oldest first.
+            worst: Its first few cases, with links to their traces; None if they are not known.
+            problem: Why evidence or cases are not known, in one sentence; empty if they are.
         """
         compared = [] if record.verdict is None else views.comparisons(record.verdict)
         return views.render(
@@ -81,7 +81,7 @@ class Page:
             record=record,
             comparisons=compared,
             rate_rows=views.rate_rows(record, compared),
-            coverage={name: (each.baseline.coverage, each.candidate.coverage) for name, each in compared},
+            coverage={name: (rates.baseline.coverage, rates.candidate.coverage) for name, rates in compared},
             forecast=views.forecast(record, evidence),
             floors=views.floors(record),
             evidence=evidence,
@@ -110,7 +110,7 @@ class Page:
 
 
 WORST_CASES, FEW_CASES, MANY_CASES = 3, 50, 1_000
-"""Cases that the page of a rollout shows, and that of its cases, unasked and asked."""
+"""Most cases on the page of a rollout, and on its page of cases by default and with `?many`."""
 
 _NAMES = ("service", "environment", "baseline", "candidate")
 
@@ -122,17 +122,16 @@ def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, control: Roll
     """
     The routes.
 
-    A page reloads itself only where its address says so (`?refresh=60`): reloading unasked takes the place away from
-    whoever reads with a screen reader or a magnifier. What an address may ask for is a choice of few, since every page
-    is kept until the next snapshot.
+    A page reloads itself only if its URL says so (`?refresh=60`), since a reload disturbs users of a screen reader or a
+    magnifier. Each parameter has only a few values, since every page is cached until the next snapshot.
 
     Args:
-        snapshots: What is shown.
-        bodies: What keeps the pages that need nothing but the snapshot.
+        snapshots: Holds the current snapshot.
+        bodies: Cache of the pages that need only the snapshot.
         control: Source of evidence and cases; None if there is none.
     """
-    # A ledger that answers slowly delays who asks for it, and no scrape.
-    asked = SnapshotBodies(snapshots)
+    # A cache of its own, so that a slow ledger delays only these pages, and no scrape.
+    ledger_bodies = SnapshotBodies(snapshots)
 
     async def overview(request: Request) -> Response:
         refresh = _refresh(request)
@@ -146,12 +145,12 @@ def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, control: Roll
         if _record(snapshots.current, wanted) is None:
             return _not_found(snapshots.current, root="..")
         make = partial(_rollout, wanted=wanted, control=control, refresh=refresh)
-        return _html(await asked.get((wanted, refresh), make), refresh=refresh)
+        return _html(await ledger_bodies.get((wanted, refresh), make), refresh=refresh)
 
     async def by_name(request: Request) -> Response:
-        asked_for = {key: value for key, value in request.query_params.items() if key in _NAMES}
+        names = {key: value for key, value in request.query_params.items() if key in _NAMES}
         for record in reversed(snapshots.current.rollouts):
-            if asked_for.items() <= {name: getattr(record.rollout, name) for name in _NAMES}.items():
+            if names.items() <= {name: getattr(record.rollout, name) for name in _NAMES}.items():
                 path = "/cases" if request.query_params.get("show") == "cases" else ""
                 return RedirectResponse(f"rollouts/{quote(record.rollout.rollout_id, safe='')}{path}", status_code=307)
         return _not_found(snapshots.current, root=".")
@@ -163,7 +162,7 @@ def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, control: Roll
         limit = MANY_CASES if "many" in request.query_params else FEW_CASES
         make = partial(_cases, wanted=wanted, control=control, limit=limit, refresh=refresh)
         try:
-            return _html(await asked.get((wanted, limit, refresh), make), refresh=refresh)
+            return _html(await ledger_bodies.get((wanted, limit, refresh), make), refresh=refresh)
         except MonitorError as error:
             page = Page(snapshots.current, root="../..")
             return _html(page.problem("The cases cannot be loaded now", str(error)), status=503)
@@ -178,21 +177,21 @@ def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, control: Roll
 
 def _rollout(snapshot: Snapshot, *, wanted: str, control: RolloutControl | None, refresh: int) -> bytes:
     page, record = Page(snapshot, root="..", refresh_seconds=refresh), _record(snapshot, wanted)
-    if record is None:  # it went with the snapshot before this one
+    if record is None:  # a newer snapshot does not have it any more
         return page.problem(*_NO_SUCH_ROLLOUT).encode()
     if control is None:
         return page.rollout(record, problem="There is no ledger to read.").encode()
     try:
         worst = (control.cases(wanted, limit=WORST_CASES)[1], control.links)
         return page.rollout(record, control.evidence(wanted), worst).encode()
-    except MonitorError as error:  # the rest of the page can do without
+    except MonitorError as error:  # show the rest of the page
         return page.rollout(record, problem=str(error)).encode()
 
 
 def _cases(snapshot: Snapshot, *, wanted: str, control: RolloutControl, limit: int, refresh: int) -> bytes:
-    record, found = control.cases(wanted, limit=limit)
+    record, cases = control.cases(wanted, limit=limit)
     page = Page(snapshot, root="../..", refresh_seconds=refresh)
-    return page.cases(record, found, control.links, can_show_more=limit < MANY_CASES).encode()
+    return page.cases(record, cases, control.links, can_show_more=limit < MANY_CASES).encode()
 
 
 def _record(snapshot: Snapshot, wanted: str) -> RolloutRecord | None:
@@ -207,14 +206,13 @@ def _not_found(snapshot: Snapshot, *, root: str) -> Response:
 
 
 def _html(body: Body | str, *, status: int = 200, refresh: int = 0) -> Response:
-    asked = {"Refresh": str(refresh)} if refresh else {}
-    shown = Body(body.encode()) if isinstance(body, str) else body
-    return BodyResponse(shown, {**views.PAGE_HEADERS, **asked}, status_code=status)
+    headers = views.PAGE_HEADERS | ({"Refresh": str(refresh)} if refresh else {})
+    return BodyResponse(Body(body.encode()) if isinstance(body, str) else body, headers, status_code=status)
 
 
 def _refresh(request: Request) -> int:
-    """Seconds between reloads: what was asked for, rounded up to one of a few choices; 0 for no reload."""
-    asked = request.query_params.get("refresh", "")[:_MOST_DIGITS]
-    if not (asked.isascii() and asked.isdigit()):
+    """Seconds between reloads: the requested number, rounded up to one of a few choices; 0 for no reload."""
+    requested = request.query_params.get("refresh", "")[:_MOST_DIGITS]
+    if not (requested.isascii() and requested.isdigit()):
         return 0
-    return next((seconds for seconds in _REFRESH_SECONDS if seconds >= int(asked)), _REFRESH_SECONDS[-1])
+    return next((seconds for seconds in _REFRESH_SECONDS if seconds >= int(requested)), _REFRESH_SECONDS[-1])

@@ -1,10 +1,8 @@
 """
-What the pages show beside the numbers of a rollout.
+Prepares the data of the pages: the order of rollouts and recent changes for the overview; charts, floors and the
+forecast for one rollout.
 
-The overview: the worst rollout first, what changed since yesterday, how the monitor fares. One rollout: pictures,
-floors, and how long the answer still takes.
-
-Last, the templates and what they may use: numbers in the words of the page, and the one style sheet with its hash.
+At the end, the templates with their filters, which format numbers, and the style sheet with its hash.
 """
 
 from __future__ import annotations
@@ -47,23 +45,23 @@ _HARD = "hard + frontier"
 
 
 def under_way(snapshot: Snapshot) -> Sequence[RolloutRecord]:
-    """Rollouts that are watched, the worst first: by verdict, by the rise that is shown, the latest first."""
-    watched = [record for record in snapshot.rollouts if record.rollout.is_under_way]
-    return sorted(watched, key=lambda record: (urgency(record), -_shown_rise(record), -record.rollout.started_at))
+    """Rollouts under way, the worst first: by verdict, then by the proven rise of the failure rate, then the latest."""
+    records = [record for record in snapshot.rollouts if record.rollout.is_under_way]
+    return sorted(records, key=lambda record: (urgency(record), -_proven_rise(record), -record.rollout.started_at))
 
 
-def _shown_rise(record: RolloutRecord) -> float:
-    """The largest rise of a failure rate that is shown, with tiers or without; 0 where none is."""
+def _proven_rise(record: RolloutRecord) -> float:
+    """Lower bound of the largest rise of a failure rate, with tiers or without; 0 if no rise is proven."""
     if record.verdict is None or not record.verdict.scope:
         return 0.0
     compared = (record.verdict.aggregate, record.verdict.easier_tiers, record.verdict.hard_tier)
-    return max((each.change.lower for each in compared if each is not None and each.change is not None), default=0.0)
+    return max((c.change.lower for c in compared if c is not None and c.change is not None), default=0.0)
 
 
 def ended(snapshot: Snapshot) -> Sequence[RolloutRecord]:
-    """Rollouts that are not watched any more, the latest first."""
-    over = [record for record in snapshot.rollouts if not record.rollout.is_under_way]
-    return sorted(over, key=lambda record: -(record.rollout.ended_at or 0.0))
+    """Rollouts that have ended, the latest first."""
+    records = [record for record in snapshot.rollouts if not record.rollout.is_under_way]
+    return sorted(records, key=lambda record: -(record.rollout.ended_at or 0.0))
 
 
 def alarms(records: Sequence[RolloutRecord]) -> Sequence[RolloutRecord]:
@@ -76,14 +74,14 @@ def alarms(records: Sequence[RolloutRecord]) -> Sequence[RolloutRecord]:
 
 
 def since_yesterday(snapshot: Snapshot) -> Sequence[tuple[float, str, RolloutRecord]]:
-    """When (Unix seconds), what and to which rollout, in the last 24 hours before the snapshot, the latest first."""
-    told = [
-        (at, what, record)
+    """Events of the last 24 hours with their time (Unix seconds), text and rollout, the latest first."""
+    events = [
+        (at, text, record)
         for record in snapshot.rollouts
-        for at, what in reversed(story(record, snapshot.rollouts))
+        for at, text in reversed(story(record, snapshot.rollouts))
         if snapshot.now - _DAY <= at <= snapshot.now
     ]
-    return sorted(told, key=lambda each: -each[0])
+    return sorted(events, key=lambda event: -event[0])
 
 
 def dead_letters(snapshot: Snapshot) -> Sequence[tuple[str, int]]:
@@ -97,7 +95,7 @@ def dead_letters(snapshot: Snapshot) -> Sequence[tuple[str, int]]:
 
 
 def comparisons(verdict: Verdict) -> Sequence[tuple[str, TierComparison]]:
-    """Every tier, the hard ones together, and all requests, by the name of their row; the last alone without tiers."""
+    """The rows of the comparison: every tier, the hard tiers together, and all requests; only these without tiers."""
     if not has_tiers(verdict):
         return [("all", verdict.aggregate)]
     rows: dict[str, TierComparison] = {tier.value: verdict.tiers[tier] for tier in TIERS if tier in verdict.tiers}
@@ -107,26 +105,26 @@ def comparisons(verdict: Verdict) -> Sequence[tuple[str, TierComparison]]:
 
 def floors(record: RolloutRecord) -> Sequence[tuple[CommittedFloor, Interval | None, str]]:
     """
-    The floors that *record* is held to.
+    The floors of *record*, each with the candidate's hard-tier pass rate and its state.
 
-    Each with the candidate's hard-tier pass rate (ratio 0 to 1, with bounds; None while it is not known), and whether
-    the bounds lie above the floor, below it, or around it. A rate that no verdict rests on is shown, but not judged.
+    The rate is a ratio from 0 to 1 with bounds, None if unknown. The state says whether the bounds lie above the floor,
+    below it, or around it; a rate without a verdict is shown, but not judged.
     """
     verdict = record.verdict
     if verdict is None or verdict.hard_tier is None:
         return [(committed, None, "not known") for committed in record.floors]
     broken = "broken" if verdict.state is VerdictState.REGRESSION else "below it, not judged"
-    found = []
+    rows = []
     for committed in record.floors:
-        floor, known = committed.floor.pass_rate, pass_rate_of(committed.floor, verdict)
-        held = "held" if known is not None and known.lower >= floor else "not shown"
-        state = "not known" if known is None else broken if known.upper < floor else held
-        found.append((committed, known, state))
-    return found
+        floor, rate = committed.floor.pass_rate, pass_rate_of(committed.floor, verdict)
+        unbroken = "held" if rate is not None and rate.lower >= floor else "not shown"
+        state = "not known" if rate is None else broken if rate.upper < floor else unbroken
+        rows.append((committed, rate, state))
+    return rows
 
 
 def forecast(record: RolloutRecord, evidence: Sequence[Evidence]) -> str:
-    """What is still needed and how long that takes as labels come now; empty where nothing is."""
+    """How many more labels are needed, and how long they take at the current rate; empty if none are needed."""
     verdict = record.verdict
     if verdict is None or not verdict.requests_needed or not record.rollout.is_under_way:
         return ""
@@ -140,34 +138,34 @@ def forecast(record: RolloutRecord, evidence: Sequence[Evidence]) -> str:
 
 
 def labels_per_second(evidence: Sequence[Evidence]) -> float | None:
-    """Labelled candidate requests per second over the last hours that were looked at; None after one look only."""
+    """Labelled candidate requests per second over the last hours of evidence; None with fewer than two looks."""
     if not evidence:
         return None
     last = evidence[-1]
-    recent = [found for found in evidence if found.at >= last.at - _RECENT_SECONDS]
+    recent = [look for look in evidence if look.at >= last.at - _RECENT_SECONDS]
     first = recent[0] if len(recent) > 1 else evidence[max(0, len(evidence) - 2)]
     return None if last.at <= first.at else max(0, last.labelled - first.labelled) / (last.at - first.at)
 
 
 def listed(evidence: Sequence[Evidence]) -> Sequence[Evidence]:
-    """A dozen reviews, evenly spread, and every review at which the verdict changed."""
+    """About a dozen looks, evenly spread, and every look at which the verdict changed."""
     every = max(1, len(evidence) // _TABLE_LOOKS)
     changed = {later.at for earlier, later in pairwise(evidence) if earlier.state != later.state}
     last = len(evidence) - 1
-    return [found for index, found in enumerate(evidence) if index % every == 0 or index == last or found.at in changed]
+    return [look for index, look in enumerate(evidence) if index % every == 0 or index == last or look.at in changed]
 
 
 def rate_rows(record: RolloutRecord, compared: Sequence[tuple[str, TierComparison]]) -> Sequence[RateRow]:
-    """The rows of the chart of failure rates, with the floor where there is one."""
-    floor = next((each.floor for each in record.floors if each.floor.capability is None), None)
+    """The rows of the chart of failure rates, with the floor if there is one."""
+    floor = next((committed.floor for committed in record.floors if committed.floor.capability is None), None)
     limits = {} if floor is None else {_HARD: 1.0 - floor.pass_rate}
-    return [RateRow(name, each.baseline.rate, each.candidate.rate, limits.get(name)) for name, each in compared]
+    return [RateRow(name, rates.baseline.rate, rates.candidate.rate, limits.get(name)) for name, rates in compared]
 
 
 def evidence_pictures(
     record: RolloutRecord, evidence: Sequence[Evidence], policy: Policy
 ) -> Sequence[tuple[str, Markup]]:
-    """Excess, change of the share and change of the hard tier's rate over time, each with its caption."""
+    """Charts over time of the excess, the change of the share and the change of the hard tier's rate, with captions."""
     series = (
         ("excess", "Excess over a uniform gain", 0.0, "left behind, once the band is above"),
         ("share_change", "Change of the hard tier's share", policy.share_jump, "jump that matters"),
@@ -175,7 +173,7 @@ def evidence_pictures(
     )
     pictures = []
     for name, caption, threshold, threshold_name in series:
-        known = [(each.at, value) for each in evidence if (value := getattr(each, name)) is not None]
+        known = [(look.at, value) for look in evidence if (value := getattr(look, name)) is not None]
         if known:
             svg = evidence_chart(
                 known,
@@ -190,14 +188,14 @@ def evidence_pictures(
 
 
 def when(unix_seconds: float) -> Markup:
-    """A moment in UTC, to the minute, that machines can read too."""
+    """A time in UTC, to the minute, as an HTML time element."""
     shown = datetime.fromtimestamp(unix_seconds, UTC)
     return Markup('<time datetime="{}">{:%Y-%m-%d %H:%M}&nbsp;UTC</time>').format(iso_time(unix_seconds), shown)
 
 
 def duration(seconds: float) -> str:
     """
-    A length of time as people say it.
+    A duration in words.
 
     >>> duration(90.0), duration(7_500.0), duration(260_000.0)
     ('1 minute', '2 hours', '3 days')
@@ -214,12 +212,12 @@ def rate(measured: FailureRate) -> str:
 
 
 def bounds(interval: Interval | None) -> str:
-    """The bounds of a ratio; empty where it is not known."""
+    """The bounds of a ratio in percent; empty if it is not known."""
     return "" if interval is None else f"{100 * interval.lower:.1f} to {100 * interval.upper:.1f}"
 
 
 def since(record: RolloutRecord) -> float | None:
-    """When the verdict became what it is, Unix seconds; None before the first look."""
+    """When the verdict last changed, Unix seconds; None before the first look."""
     return record.changes[-1][0] if record.changes else None
 
 
@@ -245,11 +243,11 @@ PAGE_HEADERS = {
         "frame-ancestors 'none'"
     ),
 }
-"""Headers of every page: it may show its own style sheet, and load or run nothing."""
+"""Headers of every page: the policy allows its own style sheet, and nothing else."""
 
 
 def render(template: str, **values: Any) -> str:
-    """The page that *template* makes of *values*."""
+    """Render the page *template* with *values*."""
     return _environment().get_template(template).render(values)
 
 
