@@ -1,4 +1,4 @@
-"""What all commands share: the app, its options, and how an error becomes one sentence and an exit code."""
+"""The app that all commands register with, and the translation of errors into one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from monitor.web.settings import WebSettings
 EXIT_PROBLEM, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
 
 _HALF_SENTENCE = 1_000  # characters
-_MOST_YOUNG = 50_000  # more than a batch of records keeps alive, whatever its records hold
+_YOUNG_OBJECTS = 50_000  # threshold of the garbage collector: more objects than any batch of records keeps alive
 
 COMMANDS = {
     "demo": "replay",
@@ -48,7 +48,7 @@ COMMANDS = {
     "frontier": "frontier",
     "ledger": "ledger",
 }
-"""Commands and groups of commands, as a newcomer meets them, with the module of each."""
+"""Commands and groups of commands in the order of the help, with the module of each."""
 
 
 app = Commands(
@@ -83,10 +83,10 @@ def main() -> None:
     """The console script."""
     arguments = sys.argv[1:]
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does with what it has no letter for
-    # A fit is too small for many threads: they wait for each other at full load. NumPy asks when it is first imported.
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error handles unsupported characters
+    # Our fits are too small for several threads, which would spin while they wait. NumPy reads this when imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Modules live as long as the process: to look for garbage in them again and again was a tenth of a start.
+    # Modules live as long as the process: searching them for garbage takes a tenth of the start.
     gc.disable()
     _load(arguments)
     gc.freeze()
@@ -96,22 +96,22 @@ def main() -> None:
 
 def collect_rarely() -> None:
     """
-    Look for cycles after some batches, not dozens of times within each; call it once, before records are read.
+    Collect garbage once every few batches, not dozens of times within each; call it once, before records are read.
 
-    A batch lives for a moment and holds no cycles: counting references frees all of it. With Python's own threshold of
-    700 objects a quarter of a record's time went into walking batches that were still in use, and all modules with
-    them. Those are left out for good (`gc.freeze`). Cycles from elsewhere are still found, only later.
+    A batch has no reference cycles, so reference counting frees all of it. With Python's default threshold of 700
+    objects, a quarter of the time per record went into traversing live batches and all modules. Modules are excluded
+    (`gc.freeze`); cycles from elsewhere are still collected, only later.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_MOST_YOUNG, 10, 10)
+    gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
 
 
 def run_command(arguments: Sequence[str]) -> int:
     """
-    The exit code of `cliffwatch` with *arguments*.
+    Run `cliffwatch` with *arguments*; returns the exit code.
 
-    Errors go to standard error, one sentence each; a traceback only where `--log.level debug` asks for it.
+    Errors go to standard error, one sentence each, with a traceback only if the log level is `debug`.
     """
     console = Console(stderr=True)
     _load(arguments)
@@ -119,10 +119,10 @@ def run_command(arguments: Sequence[str]) -> int:
         app(list(arguments))
     except MonitorError as error:
         return _fail(console, error, arguments)
-    except OSError as error:  # where a file was named, its name has been said already
+    except OSError as error:  # standard output: errors with a named file have been translated already
         full = DependencyUnreachable(f"The output cannot be written ({error.strerror or error}): send it elsewhere.")
         return _fail(console, full, arguments)
-    except SystemExit as end:  # how Typer reports usage errors, and ends in general
+    except SystemExit as end:  # Typer always ends with it
         return end.code if isinstance(end.code, int) else 0
     return 0
 
@@ -135,9 +135,9 @@ def whole_app() -> typer.Typer:
 
 def _load(arguments: Sequence[str]) -> None:
     """
-    Add to `app` the command that *arguments* ask for, or all for help, completion and mistyped names.
+    Add the requested command to `app`; for help, completion and mistyped names, add all.
 
-    Each has imports of its own, so only those asked for are loaded.
+    Importing only the requested command makes the start faster.
     """
     first = next(iter(arguments), "")
     if first != "--version":
@@ -149,7 +149,7 @@ def _fail(console: Console, error: MonitorError, arguments: Sequence[str]) -> in
     if "debug" in arguments:
         traceback.print_exception(error)
     for sentence in str(error).splitlines():
-        is_long = len(sentence) > 2 * _HALF_SENTENCE  # it repeats what it read; how it ends says what to do
+        is_long = len(sentence) > 2 * _HALF_SENTENCE  # it quotes its input; keep the end, which says what to do
         print_error(console, f"{sentence[:_HALF_SENTENCE]} … {sentence[-_HALF_SENTENCE:]}" if is_long else sentence)
     if isinstance(error, UsageError):
         return EXIT_USAGE
@@ -157,12 +157,12 @@ def _fail(console: Console, error: MonitorError, arguments: Sequence[str]) -> in
 
 
 def web_settings(web: WebSettings, listen_address: str | None) -> WebSettings:
-    """*web*, overruled by what was typed."""
+    """*web* with the address from the command line, if there is one."""
     return web if listen_address is None else web.model_copy(update={"listen_address": listen_address})
 
 
 def print_result(output: OutputFormat, value: object, in_words: Callable[..., None], *shown: object) -> None:
-    """*value* as JSON, or what *in_words* makes of *shown* (without it, of *value*) on a console."""
+    """Print *value* as JSON, or call *in_words* with a console and *shown* (by default *value*)."""
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(plain(value), indent=2, allow_nan=False))
     else:
@@ -171,9 +171,9 @@ def print_result(output: OutputFormat, value: object, in_words: Callable[..., No
 
 def writing(path: Path, *, instead: str = "another place") -> AbstractContextManager[None]:
     """
-    While a file is written that a person named.
+    Translate errors on writing the file at *path*, which the user named.
 
     Raises:
-        UsageError: the file at *path* cannot be written.
+        UsageError: the file cannot be written.
     """
     return os_errors(UsageError, f"{path.absolute()} cannot be written", f"choose {instead}.")

@@ -1,4 +1,4 @@
-"""`cliffwatch calibrate` and `calibrations`: freeze what difficulty was learnt, see it, and choose what is in force."""
+"""`cliffwatch calibrate` and `calibrations`: freeze calibrations, show and compare them, put one in force."""
 
 from __future__ import annotations
 
@@ -59,34 +59,33 @@ def calibrate(
         svg (FILE): Draw the reliability curve and the failure rates into this file, as SVG.
     """
     config = shared.config()
-    asked = reading.options()
-    ledger_of = opened_ledger if files or dry_run else existing_ledger  # a new one has nothing to teach
+    ledger_of = opened_ledger if files or dry_run else existing_ledger  # without files, a new ledger is useless
     with ledger_of(config, IN_MEMORY_URL if dry_run else shared.ledger) as opened:
-        loaded = _load(config, files or [], opened, asked)
+        loaded = _load(config, files or [], opened, reading.options())
         review = reviewer_of(config, opened)
         draft = _learn(review, exclude or [])
         calibration, labels = draft.calibration, draft.history_labels
         if dry_run:
             record = CalibrationRecord(calibration.calibration_id, calibration.frozen_at, None, labels)
-            promotion, kept = "Dry run: nothing was kept.", KeptCalibration(calibration, record, in_force=False)
+            promotion, stored = "Dry run: nothing was kept.", KeptCalibration(calibration, record, in_force=False)
         else:
             promotion = _promote(review, draft, opened)
-            kept = _kept(opened, _found(opened, calibration.calibration_id))
+            stored = _stored(opened, _record(opened, calibration.calibration_id))
     history = tier_table(draft.history, calibration)
-    result = {"records": loaded, "difficulty": kept, "promotion": promotion, "history": history}
+    result = {"records": loaded, "difficulty": stored, "promotion": promotion, "history": history}
     print_result(shared.output, result, print_calibrate, *result.values())
     if svg is not None:
         with writing(svg):
-            svg.write_text(calibration_chart(kept, history), encoding="utf-8")
+            svg.write_text(calibration_chart(stored, history), encoding="utf-8")
     if not calibration.trust.is_trusted:
         raise typer.Exit(EXIT_PROBLEM)
 
 
-def _load(config: Config, files: Sequence[str], ledger: SqlLedger, asked: Options) -> RecordCounts:
+def _load(config: Config, files: Sequence[str], ledger: SqlLedger, reading: Options) -> RecordCounts:
     before = ledger.counters()
     if files:
         collect_rarely()
-        with history_replay(config, files, ledger, asked) as history, reading_progress("load") as advance:
+        with history_replay(config, files, ledger, reading) as history, reading_progress("load") as advance:
             history.read(progress=advance)
     return record_counts(ledger.counters(), since=before)
 
@@ -104,16 +103,16 @@ def _learn(review: Reviewer, exclude: Sequence[str]) -> Draft:
 
 def _promote(review: Reviewer, draft: Draft, ledger: SqlLedger) -> str:
     calibration = draft.calibration
-    if held := _holding(review):
+    if blocking := _blocking(review):
         ledger.keep(calibration, history_labels=draft.history_labels)
-        told = f"Kept, but not in force: a rollout under way ({held}) uses another calibration for both arms."
-        return f"{told} When it ends: cliffwatch calibrations promote {calibration.calibration_id}"
+        result = f"Kept, but not in force: a rollout under way ({blocking}) uses another calibration for both arms."
+        return f"{result} When it ends: cliffwatch calibrations promote {calibration.calibration_id}"
     review.put_in_force(calibration, history_labels=draft.history_labels, now=WallClock().time())
     return "In force: it tags requests from now on."
 
 
-def _holding(review: Reviewer) -> str:
-    """The rollouts under way that are read under a trusted calibration."""
+def _blocking(review: Reviewer) -> str:
+    """The rollouts under way that are judged under a trusted calibration."""
     return ", ".join(f"{r.service}: {r.baseline} → {r.candidate}" for r in review.blocking_rollouts())
 
 
@@ -131,7 +130,7 @@ def list_calibrations(*, shared: options.Shared) -> None:
     with existing_ledger(shared.config(), shared.ledger) as opened:
         for record in opened.calibrations():
             try:
-                listed.append(_kept(opened, record))
+                listed.append(_stored(opened, record))
             except CalibrationInvalid as error:
                 say(f"{record.calibration_id}: {error}", err=True)
     print_result(shared.output, listed, print_calibrations)
@@ -148,7 +147,7 @@ def show_calibration(calibration_id: str = "", *, shared: options.Shared) -> Non
         calibration_id (ID): A calibration, or the beginning of its id; by default the one in force.
     """
     with existing_ledger(shared.config(), shared.ledger) as opened:
-        shown = _kept(opened, _found(opened, calibration_id))
+        shown = _stored(opened, _record(opened, calibration_id))
     print_result(shared.output, shown, print_calibration)
 
 
@@ -165,7 +164,7 @@ def compare_calibrations(first: str, second: str = "", *, shared: options.Shared
     """
     moves = Counter(dict.fromkeys(product(ALL_TIERS, ALL_TIERS), 0))
     with existing_ledger(shared.config(), shared.ledger) as opened:
-        before, after = (_kept(opened, _found(opened, beginning)) for beginning in (first, second))
+        before, after = (_stored(opened, _record(opened, beginning)) for beginning in (first, second))
         for features, requests in opened.items():
             moves[before.calibration.tag(features).tier, after.calibration.tag(features).tier] += requests
     print_result(shared.output, CalibrationComparison(before, after, +moves), print_comparison)
@@ -186,7 +185,7 @@ def promote_calibration(calibration_id: str, *, force: bool = False, shared: opt
     """
     config = shared.config()
     with existing_ledger(config, shared.ledger) as opened:
-        promoted = _put_in_force(config, opened, _found(opened, calibration_id), force=force)
+        promoted = _put_in_force(config, opened, _record(opened, calibration_id), force=force)
     print_result(shared.output, promoted, _print_promoted)
 
 
@@ -209,8 +208,8 @@ def roll_back_calibration(*, force: bool = False, shared: options.Shared) -> Non
     print_result(shared.output, promoted, _print_promoted)
 
 
-def _found(ledger: SqlLedger, beginning: str) -> CalibrationRecord:
-    """The calibration whose id begins so; the one in force where nothing was typed."""
+def _record(ledger: SqlLedger, beginning: str) -> CalibrationRecord:
+    """The calibration whose ID begins with *beginning*; the one in force if that is empty."""
     records = ledger.calibrations()
     if not beginning:
         in_force = record_in_force(records)
@@ -224,24 +223,24 @@ def _found(ledger: SqlLedger, beginning: str) -> CalibrationRecord:
     return matching[0]
 
 
-def _kept(ledger: SqlLedger, record: CalibrationRecord) -> KeptCalibration:
+def _stored(ledger: SqlLedger, record: CalibrationRecord) -> KeptCalibration:
     calibration = ledger.calibration(record.calibration_id)
     if calibration is None:
-        gone = f"Calibration {record.calibration_id} has just gone"
-        raise UsageError(f"{gone}; `cliffwatch calibrations list` shows the rest.")
+        problem = f"Calibration {record.calibration_id} has just gone"
+        raise UsageError(f"{problem}; `cliffwatch calibrations list` shows the rest.")
     return KeptCalibration(calibration, record, in_force=record == record_in_force(ledger.calibrations()))
 
 
 def _put_in_force(config: Config, ledger: SqlLedger, record: CalibrationRecord, *, force: bool) -> KeptCalibration:
     review = reviewer_of(config, ledger)
-    if not force and (held := _holding(review)):
+    if not force and (blocking := _blocking(review)):
         raise RolloutUnderWay(
-            f"A rollout under way ({held}) uses the calibration in force for both arms; wait for its end, "
+            f"A rollout under way ({blocking}) uses the calibration in force for both arms; wait for its end, "
             "or use --force to judge both arms by another one."
         )
-    calibration = _kept(ledger, record).calibration
+    calibration = _stored(ledger, record).calibration
     review.put_in_force(calibration, history_labels=review.history_labels(), now=WallClock().time())
-    return _kept(ledger, _found(ledger, record.calibration_id))
+    return _stored(ledger, _record(ledger, record.calibration_id))
 
 
 def _print_promoted(console: Console, promoted: KeptCalibration) -> None:

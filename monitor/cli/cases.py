@@ -1,4 +1,4 @@
-"""`cliffwatch cases` and `cliffwatch labels`: which requests of a rollout to look at, and which to label first."""
+"""`cliffwatch cases` and `cliffwatch labels`: the requests of a rollout to inspect, and those to label next."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from monitor.cli import options
 from monitor.cli.app import app, print_result
 from monitor.cli.probes import label, read_panel, write_lines
-from monitor.cli.rollouts import found, matching
+from monitor.cli.rollouts import matching, rollout_with_id
 from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollouts import print_cases, print_labels
 from monitor.cli.wiring import existing_ledger, rollout_control_of
@@ -45,16 +45,16 @@ class OneRollout:
 
     def among(self, records: Sequence[RolloutRecord]) -> RolloutRecord:
         """
-        The one of *records* that is asked for.
+        The requested one of *records*.
 
         Raises:
             RolloutUnknown: there is none, or more than one.
         """
-        return found(matching(records, service=self.service), self.rollout)
+        return rollout_with_id(matching(records, service=self.service), self.rollout)
 
 
 class CasesFormat(StrEnum):
-    """How cases are printed; Markdown is the history of a class."""
+    """Output formats of cases; Markdown prints the history of a class."""
 
     TABLE = "table"
     JSON = "json"
@@ -93,7 +93,7 @@ def list_cases(
     if in_markdown and not capability:
         raise UsageError("Name the class whose history you want: --capability NAME.")
     capability = clean_label(capability) or capability  # as the ledger writes it
-    past, links = _asked(shared, which, limit, capability=capability, every=in_markdown)
+    past, links = _cases(shared, which, limit, capability=capability, every=in_markdown)
     classes = {name for record, _ in past if record.verdict is not None for name in record.verdict.capabilities}
     if capability and classes and capability not in classes:
         raise UsageError(f"No request of these rollouts has the class {capability}; known: {some_of(sorted(classes))}.")
@@ -130,7 +130,7 @@ def export_cases(
         texts (FILE): Your texts, by request_id or trace_id; writes a family for your panel.
         incident (NAME): The name of that family.
     """
-    ((record, found_cases),), links = _asked(shared, which, limit)
+    ((record, found_cases),), links = _cases(shared, which, limit)
     events = list(probe_set(record.rollout, found_cases, links))
     if texts:
         events = list(incident_family(label(incident), events, read_panel(texts, shared.config())))
@@ -139,16 +139,16 @@ def export_cases(
         say(f"{write}: {len(events):,} of {found_cases.total:,} cases")
 
 
-def _asked(
+def _cases(
     shared: options.WithLedger, which: OneRollout, limit: int, *, capability: str = "", every: bool = False
 ) -> tuple[Sequence[tuple[RolloutRecord, Cases]], TraceLinks]:
-    """Cases of the rollout that was asked for, or of *every* one where none was named, the latest first."""
+    """Cases of the requested rollout; if none is named and *every* is set, of all rollouts, the latest first."""
     config = shared.config()
     with existing_ledger(config, shared.ledger) as opened:
         control, records = rollout_control_of(config, opened), opened.rollouts()
         last = which.among(records)
         chosen = [*reversed(matching(records, service=which.service))] if every and not which.rollout else [last]
-        past = [control.cases(each.rollout.rollout_id, limit=limit, capability=capability) for each in chosen]
+        past = [control.cases(one.rollout.rollout_id, limit=limit, capability=capability) for one in chosen]
         return past, control.links
 
 

@@ -1,4 +1,4 @@
-"""`cliffwatch doctor`: looks at everything that the service needs, and says what to do."""
+"""`cliffwatch doctor`: checks everything that the service needs, and says what to do."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def doctor(
             findings.append(finding)
             if shared.output is options.OutputFormat.TABLE:
                 _print_finding(console, finding)
-    found = Counter(finding.health for finding in findings)
-    tally = {health.value: found[health] for health in Health}
+    by_health = Counter(finding.health for finding in findings)
+    tally = {health.value: by_health[health] for health in Health}
     result = {"checks": findings, "tally": tally, "next": next_step(findings)}
     counts = ", ".join(f"{count} {health}" for health, count in tally.items() if count)
     print_result(shared.output, result, print_line, f"{counts}\nNext: {result['next']}")
@@ -71,7 +71,7 @@ def doctor(
 
 
 def _print_finding(console: Console, finding: Finding) -> None:
-    """One line of what was found, and one of what to do."""
+    """Print the result, and the advice on a line of its own."""
     line = Text()
     line.append(finding.health.value.ljust(_WIDTH), _STYLES[finding.health])
     line.append(finding.area.ljust(_AREA_WIDTH), "dim").append(finding.sentence)
@@ -89,10 +89,10 @@ def _finding(finding: Finding) -> Json:
 def _checks(config: Config, ledger: str | None, prometheus: str, records: int, say: _Say) -> Iterator[Finding]:
     url = ledger_url(config.ledger, ledger)
     say("Looking at ledger")
-    facts, about_ledger = _ledger_facts(url)
+    facts, ledger_findings = _ledger_facts(url)
     say("Looking at brokers")
     yield from _kafka(config, facts, records, say)
-    yield from about_ledger
+    yield from ledger_findings
     say("Looking at labels and tiers")
     yield from _rows(config, url, facts)
     if prometheus:
@@ -106,26 +106,26 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
     kafka = config.kafka
     servers = list(reach(kafka))
     yield from judge_reach(servers)
-    if all(each.failed for each in servers):
-        yield from _not_asked("No broker can be reached.")
+    if all(server.failed for server in servers):
+        yield from _skipped("No broker can be reached.")
         return
     login = Check("broker", "login")
     try:
-        with closing(Cluster(kafka)) as asked:
-            yield login.ok(f"Brokers that answer: {asked.brokers()}.")
-            topics = asked.topics(kafka.topics)
-            group = asked.group(kafka.group_id)
+        with closing(Cluster(kafka)) as cluster:
+            yield login.ok(f"Brokers that answer: {cluster.brokers()}.")
+            topics = cluster.topics(kafka.topics)
+            group = cluster.group(kafka.group_id)
     except DependencyUnreachable as refused:
-        said = f"The brokers accept a connection and refuse the client: {refused}"
-        yield login.unreachable(said, "Compare kafka.security_protocol and sasl_* with the listener's.")
-        yield from _not_asked("The brokers refuse the client.")
+        sentence = f"The brokers accept a connection and refuse the client: {refused}"
+        yield login.unreachable(sentence, "Compare kafka.security_protocol and sasl_* with the listener's.")
+        yield from _skipped("The brokers refuse the client.")
         return
     yield from judge_topics(topics, maturity_seconds=_maturity(config, facts))
-    there = [each.name for each in topics if each.partitions]
+    existing = [topic.name for topic in topics if topic.partitions]
     rules, clock = DecodeRules(config.limits, config.traces), WallClock()
     ends: dict[TopicPartition, tuple[int, int]] = {}
     with closing(KafkaReader(kafka)) as reader:
-        for topic in there:
+        for topic in existing:
             say(f"Looking at records of {topic}")
             yield from judge_samples([sample(topic, reader.last(topic, records), rules)], now=clock.time())
             ends |= reader.offset_ranges(reader.partitions(topic))
@@ -135,11 +135,11 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
 def _maturity(config: Config, facts: LedgerFacts | None) -> float:
     """Age at which the requests of every service are judged, seconds."""
     delays = facts.labels.delays.values() if facts is not None and facts.labels is not None else ()
-    return max(config.rollout.judged_after(slowest(each)) for each in (*delays, ()))
+    return max(config.rollout.judged_after(slowest(of_service)) for of_service in (*delays, ()))
 
 
-def _not_asked(why: str, areas: Sequence[str] = ("topics", "formats", "clocks", "group")) -> Iterator[Finding]:
-    return (Check(area, area).skipped(why) for area in areas)
+def _skipped(reason: str, areas: Sequence[str] = ("topics", "formats", "clocks", "group")) -> Iterator[Finding]:
+    return (Check(area, area).skipped(reason) for area in areas)
 
 
 def _ledger_facts(url: str) -> tuple[LedgerFacts | None, list[Finding]]:
@@ -159,7 +159,7 @@ def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Findi
     if facts is None or facts.labels is None:
         if is_missing(url):
             yield from ledger_checks.judge_labels(NO_LABELS, config.rollout)
-        yield from _not_asked("The ledger cannot be read.", ("services", "versions", "tiers"))
+        yield from _skipped("The ledger cannot be read.", ("services", "versions", "tiers"))
         return
     yield from ledger_checks.judge_labels(facts.labels, config.rollout)
     with opened_ledger(config, url) as opened:
@@ -172,7 +172,7 @@ def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Findi
     trust, enough = None if calibration is None else calibration.trust, config.difficulty.min_class_labels
     has_learnt = trust is not None and trust.is_trusted
     yield from ledger_checks.judge_services(facts.tiers, min_class_labels=enough, has_learnt=has_learnt)
-    reference = {each.model_version for each in activity if each.environment == REFERENCE_ENVIRONMENT}
+    reference = {version.model_version for version in activity if version.environment == REFERENCE_ENVIRONMENT}
     yield from ledger_checks.judge_tiers(trust, reference_versions=len(reference), labels=labels)
     yield from ledger_checks.judge_coverage(facts.tiers)
     yield from ledger_checks.judge_promises(() if calibration is None else calibration.promises)

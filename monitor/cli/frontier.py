@@ -57,8 +57,8 @@ def frontier(
             if known and f"{service} in {environment}" not in known:
                 raise UsageError(f"No request of {service} came from {environment}; known: {some_of(sorted(known))}.")
             if by is not None:
-                found = version_horizons(counters, service, environment, by, min_requests=min_requests)
-                print_result(shared.output, found, print_horizons, found, by)
+                horizons = version_horizons(counters, service, environment, by, min_requests=min_requests)
+                print_result(shared.output, horizons, print_horizons, horizons, by)
                 return
             counts, uses = live_counts(counters, service, environment), dict(live_uses(counters, service, environment))
         else:
@@ -67,6 +67,6 @@ def frontier(
                 raise UsageError(
                     "No calibration says which probes are hard; run `cliffwatch calibrate` on the panel's outcomes."
                 )
-            tiers = {(each.capability, each.item): calibration.tag(each).tier for each, _ in opened.items()}
+            tiers = {(item.capability, item.item): calibration.tag(item).tier for item, _ in opened.items()}
             counts = panel_counts(opened.probe_results(), lambda *probe: tiers[probe])
     print_result(shared.output, class_frontiers(counts, uses, min_requests=min_requests), print_frontier)

@@ -1,4 +1,4 @@
-"""`cliffwatch init` and `check-config`: a first config from what is found on the broker, and what is wrong with one."""
+"""`cliffwatch init` and `check-config`: write a first config from the topics on the broker, and check a config."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from monitor.web.web_config import WebConfig, load_web_config, tls_context
 _PEEKED_RECORDS = 10
 _MOST_TOPICS = 200
 _DEAD_LETTERS = ".dlq"
-_PASSWORD_VARIABLE = "CLIFFWATCH_KAFKA__SASL_PASSWORD"  # noqa: S105  (a name, no password)
+_PASSWORD_VARIABLE = "CLIFFWATCH_KAFKA__SASL_PASSWORD"  # noqa: S105  (a variable's name, not a password)
 _NOTHING_THERE = "No topic has records that Cliffwatch reads; name one with --topic, or write to agent-traces."
 _LEDGER_VARIABLE = "CLIFFWATCH_LEDGER__URL"
 
@@ -93,14 +93,14 @@ def init(
     path = _password_file(config, security.sasl_mechanism, security.sasl_password_file, is_asking=is_asking)
     kafka = {name: value for name, value in vars(replace(security, sasl_password_file=path)).items() if value}
     settings = config.kafka.model_copy(update={"bootstrap_servers": servers, **kafka})
-    chosen = _chosen(_look(settings, topic or [], config), topic or [], config)
+    chosen = _chosen(_sampled(settings, topic or [], config), topic or [], config)
     if is_asking and not topic:
-        chosen = _confirmed(chosen, lambda topics: _look(settings, topics, config))
+        chosen = _confirmed(chosen, lambda topics: _sampled(settings, topics, config))
     url = ledger or ask("Ledger (SQLite file, or PostgreSQL URL without password)", config.ledger.url)
     content = first_config(servers, chosen, _without_secrets(url), kafka)
     with writing(output_file, instead="another --output-file"):
         output_file.write_text(content, encoding="utf-8")
-    _tell(Console(), chosen, output_file)
+    _print_summary(Console(), chosen, output_file)
 
 
 def _ask(question: str, default: str) -> str:
@@ -108,58 +108,58 @@ def _ask(question: str, default: str) -> str:
 
 
 def _password_file(config: Config, mechanism: str, path: str, *, is_asking: bool) -> str:
-    """The file of the password for SASL; never the password, which is not asked for."""
+    """The file of the SASL password; asks only for the file, never for the password itself."""
     if path or not mechanism or mechanism == "GSSAPI" or config.kafka.sasl_password or config.kafka.sasl_password_file:
         return path
     if is_asking:
         return str(typer.prompt("File that holds the password for SASL", err=True))
-    named = "Name the file of the password with --sasl-password-file"
-    raise UsageError(f"{named}, or set {_PASSWORD_VARIABLE}; do not put it into a config.")
+    advice = "Name the file of the password with --sasl-password-file"
+    raise UsageError(f"{advice}, or set {_PASSWORD_VARIABLE}; do not put it into a config.")
 
 
-def _look(settings: KafkaSettings, asked_for: Sequence[str], config: Config) -> Sequence[Sample]:
-    """What each topic that was asked for holds, or each that is there."""
+def _sampled(settings: KafkaSettings, requested: Sequence[str], config: Config) -> Sequence[Sample]:
+    """A sample of each requested topic, by default of all topics."""
     rules = DecodeRules(config.limits, config.traces)
     with waiting(f"Looking at Kafka on {settings.bootstrap_servers}"), closing(KafkaReader(settings)) as reader:
-        there = reader.topics()
-        for topic in asked_for:
-            if topic not in there:
-                raise DependencyUnreachable(no_such_topic(settings, topic, there))
-        usual = [topic for topic in config.kafka.topics if topic in there]
-        others = [topic for topic in there if topic not in usual and not topic.endswith(_DEAD_LETTERS)]
-        topics = asked_for or [*usual, *others][:_MOST_TOPICS]
+        existing = reader.topics()
+        for topic in requested:
+            if topic not in existing:
+                raise DependencyUnreachable(no_such_topic(settings, topic, existing))
+        usual = [topic for topic in config.kafka.topics if topic in existing]
+        others = [topic for topic in existing if topic not in usual and not topic.endswith(_DEAD_LETTERS)]
+        topics = requested or [*usual, *others][:_MOST_TOPICS]
         if not topics:
-            raise DependencyUnreachable(no_such_topic(settings, config.kafka.topics[0], there))
+            raise DependencyUnreachable(no_such_topic(settings, config.kafka.topics[0], existing))
         return [sample(topic, reader.last(topic, _PEEKED_RECORDS), rules) for topic in topics]
 
 
-def _chosen(looked_at: Sequence[Sample], asked_for: Sequence[str], config: Config) -> Sequence[Sample]:
-    """The topics to read: those asked for, or those that hold what we read, or empty ones that may yet."""
-    usual = [each for each in looked_at if not each.records and each.topic in config.kafka.topics]
-    found = looked_at if asked_for else [each for each in looked_at if each.is_ours] or usual
-    odd = [each for each in found or looked_at if each.records and not each.is_ours]
-    if odd or not found:
-        raise ConfigInvalid("\n".join(map(unreadable_words, odd)) or _NOTHING_THERE)
-    return found
+def _chosen(samples: Sequence[Sample], requested: Sequence[str], config: Config) -> Sequence[Sample]:
+    """The topics to read: the requested ones, else the readable ones, else empty ones with a default name."""
+    empty = [each for each in samples if not each.records and each.topic in config.kafka.topics]
+    chosen = samples if requested else [each for each in samples if each.is_readable] or empty
+    unreadable = [each for each in chosen or samples if each.records and not each.is_readable]
+    if unreadable or not chosen:
+        raise ConfigInvalid("\n".join(map(unreadable_words, unreadable)) or _NOTHING_THERE)
+    return chosen
 
 
-def _confirmed(found: Sequence[Sample], look: Callable[[Sequence[str]], Sequence[Sample]]) -> Sequence[Sample]:
-    """*found*, or what a person rather wants to read, of all that is there."""
-    by_name = {each.topic: each for each in found}
+def _confirmed(chosen: Sequence[Sample], take_samples: Callable[[Sequence[str]], Sequence[Sample]]) -> Sequence[Sample]:
+    """*chosen*, or the topics that the user types instead."""
+    by_name = {each.topic: each for each in chosen}
     typed = _ask("Topics, separated by commas", ",".join(by_name)).split(",")
     names = [name.strip() for name in typed if name.strip()]
     if others := [name for name in names if name not in by_name]:
-        by_name |= {each.topic: each for each in look(others)}
-    return [by_name[name] for name in names] or found
+        by_name |= {each.topic: each for each in take_samples(others)}
+    return [by_name[name] for name in names] or chosen
 
 
 def _without_secrets(url: str) -> str:
-    """*url*, unless it is the environment's or a file's to say, because it holds a password."""
+    """*url*, or an empty string if it holds a password and the environment sets it; refuses any other password."""
     try:
         has_password = sa.make_url(url).password is not None or PASSWORD_IN_URL.search(url)
     except (ArgumentError, ValueError):
         advice = "write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
-        # The library repeats a part of the URL, and so of its password.
+        # The library's error may contain part of the URL, and so of its password.
         raise UsageError(f"The ledger URL cannot be understood; {advice}") from None
     if not has_password:
         return url
@@ -168,10 +168,10 @@ def _without_secrets(url: str) -> str:
     raise UsageError(f"The ledger URL holds a password: leave it out, and set {_LEDGER_VARIABLE} to the whole URL.")
 
 
-def _tell(console: Console, samples: Sequence[Sample], path: Path) -> None:
+def _print_summary(console: Console, samples: Sequence[Sample], path: Path) -> None:
     for each in samples:
-        held = f"{each.records} records looked at: {format_words(each)}; {each.traces} traces, {each.outcomes} outcomes"
-        print_line(console, f"{each.topic}: {held if each.records else 'empty'}")
+        text = f"{each.records} records looked at: {format_words(each)}; {each.traces} traces, {each.outcomes} outcomes"
+        print_line(console, f"{each.topic}: {text if each.records else 'empty'}")
     for line in services_words(samples):
         print_line(console, f"Seen: {line}.")
     for sentence in warnings(samples):

@@ -1,4 +1,4 @@
-"""`cliffwatch ledger`: bring its schema up to date, delete what is old, compare its counts with its rows."""
+"""`cliffwatch ledger`: migrate its schema, prune old rows, free names, and audit its counts."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def migrate_ledger(*, shared: options.Shared) -> None:
     config = shared.config()
     before = schema_version(ledger_url(config.ledger, shared.ledger))
     with opened_ledger(config, shared.ledger):
-        """Opening brings it up to date."""
-    nothing = f"The ledger has schema {before.found}; there was nothing to do."
-    brought = f"Updated the ledger from schema {before.found or 'none'} to {before.wanted}."
-    said = nothing if before.is_current else brought
-    print_result(shared.output, {"from": before.found, "to": before.wanted}, print_line, said)
+        """Opening a ledger migrates it."""
+    current = f"The ledger has schema {before.found}; there was nothing to do."
+    updated = f"Updated the ledger from schema {before.found or 'none'} to {before.wanted}."
+    sentence = current if before.is_current else updated
+    print_result(shared.output, {"from": before.found, "to": before.wanted}, print_line, sentence)
 
 
 @ledger_app.command("prune")
@@ -89,11 +89,11 @@ def ledger_names(*, free: Annotated[list[str] | None, typer.Option()] = None, sh
     """
     config = shared.config()
     with existing_ledger(config, shared.ledger) as opened:
-        versions = [each.name for each in opened.names() if each.kind == "model_version"]
-        freed = opened.free([each for each in versions if any(fnmatchcase(each, name) for name in free or ())])
+        versions = [row.name for row in opened.names() if row.kind == "model_version"]
+        freed = opened.free([name for name in versions if any(fnmatchcase(name, pattern) for pattern in free or ())])
         names = opened.names()
-    services = {each.name.rpartition(" ")[0] for each in names if each.kind == "model_version"}
-    used = {"services": len(services), "series": sum(each.series for each in names)}
+    services = {row.name.rpartition(" ")[0] for row in names if row.kind == "model_version"}
+    used = {"services": len(services), "series": sum(row.series for row in names)}
     limits = {name: getattr(config.ledger, f"max_{name}") for name in used}
     print_result(shared.output, {"names": names, "used": used, "limits": limits, "freed": freed}, _print_names)
 
@@ -113,9 +113,9 @@ def check_ledger(*, shared: options.Shared) -> None:
 
 
 def _print_names(console: Console, shown: Mapping[str, Any]) -> None:
-    """Each name with a place, what it reserves of the series, and what was freed."""
-    last = {each: iso_time(each.last_started_at) if each.last_started_at is not None else "" for each in shown["names"]}
-    rows = ((Text(each.name), each.kind, f"{each.series:,}", at) for each, at in last.items())
+    """Print each name with the series that it reserves, and the names that were freed."""
+    last = {name: iso_time(name.last_started_at) if name.last_started_at is not None else "" for name in shown["names"]}
+    rows = ((Text(name.name), name.kind, f"{name.series:,}", at) for name, at in last.items())
     console.print(columns("service, environment, version, class", "kind", "series", "last request", rows=rows))
     used = [f"{used:,} of {shown['limits'][name]:,} {name}" for name, used in shown["used"].items()]
     freed = f"; freed: {', '.join(shown['freed'])}" if shown["freed"] else ""
@@ -123,8 +123,8 @@ def _print_names(console: Console, shown: Mapping[str, Any]) -> None:
 
 
 def _print_checks(console: Console, checks: Sequence[Check]) -> None:
-    """Each comparison, and where it does not hold."""
-    rows = ((each.name, f"{each.compared:,}", "differs" if each.problems else "ok") for each in checks)
+    """Print each comparison, and the differences."""
+    rows = ((check.name, f"{check.compared:,}", "differs" if check.problems else "ok") for check in checks)
     console.print(columns("check", "compared", "result", rows=rows))
     for check in checks:
         for problem in check.problems:

@@ -1,4 +1,4 @@
-"""Options that several commands have, one by one and as sets that a command takes as one parameter."""
+"""Options that several commands share, and the app that reads options from signatures and docstrings."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Common:
         """
         config = load_config(self.config_file)
         log.configure(log.LogSettings(level=self.log_level or log.LogLevel.ERROR, format=config.log.format))
-        if self.log_level is None:  # the client's own complaints come back as one sentence of ours
+        if self.log_level is None:  # errors of the Kafka client are translated and shown as one sentence
             logging.getLogger("kafka").setLevel(logging.CRITICAL)
         return config
 
@@ -83,18 +83,18 @@ class Shared(WithLedger):
 
 class Commands(typer.Typer):
     """
-    A Typer app that reads the options of a command off its signature and docstring.
+    A Typer app that takes the options of a command from its signature and docstring.
 
-    What can be named by its place is an argument, what follows `*` is an option. `Args:` of the docstring has the help
-    of each, in parentheses what to type where that is not the parameter's name, and what its value is called. A
-    parameter whose type is a dataclass stands for a set of options, which `Attributes:` of that class describes.
+    Positional parameters are arguments, keyword-only ones (after `*`) are options. `Args:` in the docstring has their
+    help; in parentheses, the option's name if it differs from the parameter's, and the name of its value. A parameter
+    whose type is a dataclass is a set of options, described under `Attributes:` of that class.
     """
 
     def group(self, name: str, meaning: str, *, needs_command: bool = True) -> Commands:
-        """A group of commands of ours, with *meaning* for its help."""
-        found = Commands(help=meaning, no_args_is_help=needs_command)
-        self.add_typer(found, name=name)
-        return found
+        """Add a group of commands; *meaning* is its help."""
+        group = Commands(help=meaning, no_args_is_help=needs_command)
+        self.add_typer(group, name=name)
+        return group
 
     def command(self, name: str | None = None, **given: Any) -> Callable[[_Command], _Command]:
         register = super().command(name, **given)
@@ -106,48 +106,48 @@ class Commands(typer.Typer):
 
 
 _SECTION = re.compile(r"\n*(?:Args|Attributes):\n((?: {4}.*\n?)+)")
-_BREAK = re.compile(r"(?<=\S)\n(?=\S)")  # of a line inside a paragraph: the terminal wraps anew
+_BREAK = re.compile(r"(?<=\S)\n(?=\S)")  # line break inside a paragraph, which the terminal wraps itself
 _ENTRY = re.compile(r"(?m)^ {4}(\w+)(?: \((.*?)\))?: (.*(?:\n {8}.*)*)")
 
 
 def _as_typer_reads(command: Callable[..., Any]) -> Any:
-    taken = inspect.signature(command, eval_str=True).parameters
-    sets: dict[str, Any] = {each.name: each.annotation for each in taken.values() if is_dataclass(each.annotation)}
+    parameters = inspect.signature(command, eval_str=True).parameters
+    sets: dict[str, Any] = {p.name: p.annotation for p in parameters.values() if is_dataclass(p.annotation)}
     fields = {name: _options(kind, inspect.signature(kind, eval_str=True).parameters) for name, kind in sets.items()}
-    own = _options(command, taken)
-    shown = [each for name in taken for each in fields.get(name, {name: own[name]}).values()]
-    shown.sort(key=lambda each: each.name == "log_level" and bool(sets))  # the one of a set comes last
+    single = _options(command, parameters)
+    flattened = [option for name in parameters for option in fields.get(name, {name: single[name]}).values()]
+    flattened.sort(key=lambda option: option.name == "log_level" and bool(sets))  # the shared one comes last
 
     @wraps(command)
-    def call(**typed: Any) -> Any:
-        made = {name: kind(**{field: typed.pop(field) for field in fields[name]}) for name, kind in sets.items()}
-        return command(**typed, **made)
+    def call(**values: Any) -> Any:
+        built = {name: kind(**{field: values.pop(field) for field in fields[name]}) for name, kind in sets.items()}
+        return command(**values, **built)
 
     call.__doc__ = _BREAK.sub(" ", _SECTION.sub("", inspect.getdoc(command) or ""))
-    call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    call.__signature__ = inspect.Signature(flattened)  # type: ignore[attr-defined]
     return call
 
 
-def _options(described: Callable[..., Any], taken: Mapping[str, inspect.Parameter]) -> Mapping[str, inspect.Parameter]:
-    """What was *taken*, each with what the docstring of *described* says of it, by name."""
-    is_set = is_dataclass(described)
-    owners = getattr(described, "__mro__", (described,))
-    sections = [section for owner in owners for section in _SECTION.findall(inspect.getdoc(owner) or "")]
+def _options(owner: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]) -> Mapping[str, inspect.Parameter]:
+    """The *parameters* by name, with the help from the docstring of *owner*, a command or a set of options."""
+    is_set = is_dataclass(owner)
+    owners = getattr(owner, "__mro__", (owner,))
+    sections = [section for each in owners for section in _SECTION.findall(inspect.getdoc(each) or "")]
     entries = {name: entry for section in sections for name, *entry in _ENTRY.findall(section)}
     return {
-        name: _option(each, *entries[name], is_option=is_set or each.kind is inspect.Parameter.KEYWORD_ONLY)
+        name: _option(parameter, *entries[name], is_option=is_set or parameter.kind is inspect.Parameter.KEYWORD_ONLY)
         if name in entries
-        else each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, each in taken.items()
+        else parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in parameters.items()
     }
 
 
-def _option(taken: inspect.Parameter, how: str, text: str, *, is_option: bool) -> inspect.Parameter:
-    names = [word for word in how.split() if word.startswith("-")]
-    kind, *limits = get_args(taken.annotation) if get_origin(taken.annotation) is Annotated else (taken.annotation,)
-    info = limits[0] if limits else typer.Option() if is_option else typer.Argument()
+def _option(parameter: inspect.Parameter, usage: str, text: str, *, is_option: bool) -> inspect.Parameter:
+    names, annotation = [word for word in usage.split() if word.startswith("-")], parameter.annotation
+    kind, *infos = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+    info = infos[0] if infos else typer.Option() if is_option else typer.Argument()
     info.help = " ".join(text.split())
-    info.metavar = next((word for word in how.split() if word not in names), None)
+    info.metavar = next((word for word in usage.split() if word not in names), None)
     if is_option:
-        info.param_decls = names or [f"--{taken.name.replace('_', '-')}"]
-    return taken.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info])
+        info.param_decls = names or [f"--{parameter.name.replace('_', '-')}"]
+    return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info])

@@ -1,4 +1,4 @@
-"""`cliffwatch probes`: the panel that says most about the tiers, asked of a model, and what versions made of it."""
+"""`cliffwatch probes`: choose a panel, run it on a model, make variants, and list results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ probes = app.group("probes", "Choose a probe panel, run it on a model, and list 
 
 _DRAWS = 20
 _PLAIN_SECONDS = 10.0
-"""Between two lines of progress, where there is no terminal."""
+"""Time between two lines of progress if there is no terminal."""
 
 
 @probes.command("run")
@@ -115,10 +115,10 @@ def run(
     clock = WallClock()
     began = clock.monotonic()
     asking = waiting(f"Asking {counted(len(probes), 'probe')}", every_seconds=_PLAIN_SECONDS)
-    with opened_journal(path, labels) as journal, asking as said:
+    with opened_journal(path, labels) as journal, asking as show:
         whole = Run(ask, grade, success_field, labels, journal, clock, stop, Limit(max_cost, max_probe_cost), parallel)
-        progress = whole.of(probes, lambda now: said(run_line(now, clock.monotonic() - began)))
-    if to_kafka:  # everything: what was sent before counts once
+        progress = whole.of(probes, lambda now: show(run_line(now, clock.monotonic() - began)))
+    if to_kafka:  # all events, also those sent before: duplicates count once
         events = [(json.loads(line)["trace_id"], line) for line in path.read_bytes().splitlines()]
         send_all(to_kafka, events, config.kafka, most_bytes=2 * config.limits.max_record_bytes)
     result = {"file": str(path), "answered": progress.answered} | fields_of(progress)
@@ -153,14 +153,14 @@ def select(
         write (FILE): Write the panel here, one JSON line per probe.
     """
     config = shared.config()
-    asked = reading.options()
+    results = reading.options()
     is_known = not files or shared.ledger is not None or shared.config_file is not None
     with opened_ledger(config, shared.ledger if is_known else IN_MEMORY_URL) as opened:
         calibration = reviewer_of(config, opened).calibration_in_force()
         if files:
-            read = read_requests(files, config.limits, translate=lambda path: events_of_results(path, asked))
+            read = read_requests(files, config.limits, translate=lambda path: events_of_results(path, results))
         else:
-            read = [PanelRequest(ProbeCandidate(*each)) for each in opened.items()], {}
+            read = [PanelRequest(ProbeCandidate(*item)) for item in opened.items()], {}
     requests, skipped = read
     if not requests:
         raise UsageError("No request to choose from: give lines with a request_id, or with text or tools.")
@@ -210,22 +210,22 @@ def make_variants(
         timeout: Time limit of --exec for one variant, in seconds.
         write (FILE): Write here instead of standard output.
     """
-    read = {str(each.candidate.features.item): each for each in read_panel(panel, shared.config())}
-    cases = {name: each for name, each in read.items() if VARIANT_MARK not in name}
+    read = {str(line.candidate.features.item): line for line in read_panel(panel, shared.config())}
+    cases = {name: line for name, line in read.items() if VARIANT_MARK not in name}
     if unknown := set(case or ()) - set(cases):
         raise UsageError(f"{panel} has no case {some_of(sorted(unknown))}; give a request_id that it has.")
     pools, stop, lost = slot_pools(cases.values()), Event(), list[str]()
     ask = program(exec_, timeout, stop) if exec_ else None
 
-    def made(each: PanelRequest) -> Sequence[Json]:
-        drawn = islice(refills(each, pools, seed=seed), _DRAWS * count)
-        texts = drawn if ask is None else rewordings(each, ask, count=count, seed=seed, lost=lost)
-        return list(family(each, texts, count))
+    def make_family(original: PanelRequest) -> Sequence[Json]:
+        drawn = islice(refills(original, pools, seed=seed), _DRAWS * count)
+        texts = drawn if ask is None else rewordings(original, ask, count=count, seed=seed, lost=lost)
+        return list(family(original, texts, count))
 
     with ThreadPoolExecutor(parallel) as pool:
         try:
             chosen = (cases[name] for name in cases if not case or name in case)
-            families = list((map if ask is None else pool.map)(made, chosen))  # threads only wait for programs
+            families = list((map if ask is None else pool.map)(make_family, chosen))  # threads help only with --exec
         finally:
             stop.set()
     write_lines(write, chain.from_iterable(families))
@@ -251,10 +251,10 @@ def list_probes(*, shared: options.Shared) -> None:
 
 def label(name: str) -> str:
     """
-    *name*, which can be a label.
+    Return *name* if it is a valid label value.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: it is not.
     """
     if clean_label(name) != name:
         raise UsageError(f"{name!r} cannot be a label: use letters, digits and ._:/@+- only.")
@@ -263,10 +263,10 @@ def label(name: str) -> str:
 
 def read_panel(panel: str, config: Config, *, needs_text: bool = False) -> Sequence[PanelRequest]:
     """
-    The requests of a file, each once; what is skipped is said.
+    The requests of a file, each once; prints what is skipped.
 
     Raises:
-        UsageError: it holds none, or one without text where each *needs_text*.
+        UsageError: it has none, or one without text although each *needs_text*.
     """
     probes, skipped = read_requests([panel], config.limits)
     for reason, lines in skipped.items():
@@ -280,11 +280,11 @@ def read_panel(panel: str, config: Config, *, needs_text: bool = False) -> Seque
 
 
 def write_lines(path: Path | None, documents: Iterable[Json]) -> None:
-    """One line of JSON for each, into the file at *path*, or to standard output without one."""
+    """Write *documents* as JSON lines to the file at *path*, or to standard output."""
     dumps = partial(json.dumps, ensure_ascii=path is None, allow_nan=False)
     lines = "".join(dumps(document) + "\n" for document in documents)
     if path is None:
-        say(lines.replace("##", "#\\u0023"), nl=False)  # else taken for a command to a CI runner, and broken
+        say(lines.replace("##", "#\\u0023"), nl=False)  # a CI runner could take ## for a command
         return
     with writing(path):
         path.write_text(lines, encoding="utf-8")
@@ -292,10 +292,10 @@ def write_lines(path: Path | None, documents: Iterable[Json]) -> None:
 
 def program(command: str, timeout: float, stop: Event) -> Ask:
     """
-    *command* as an agent, a grader or a paraphraser, with *timeout* seconds for one answer.
+    An agent, grader or paraphraser that runs *command*, with *timeout* seconds per answer.
 
     Raises:
-        UsageError: it names no program.
+        UsageError: *command* is empty or malformed.
     """
     try:
         words = shlex.split(command)
@@ -312,7 +312,7 @@ def _chat(base_url: str, prices: tuple[float, float] | None, timeout: float, sto
     try:
         unlimited = httpx.Limits(max_connections=None)  # --parallel is the limit
         client = httpx.Client(base_url=base_url, headers=headers, timeout=timeout, limits=unlimited)
-    except (httpx.InvalidURL, UnicodeEncodeError):  # neither is repeated: both may hold a secret
+    except (httpx.InvalidURL, UnicodeEncodeError):  # the message quotes neither, since both may contain a secret
         raise UsageError("--openai-base-url or OPENAI_API_KEY cannot be used; check both.") from None
     if client.base_url.scheme not in {"http", "https"} or not client.base_url.host:
         raise UsageError("--openai-base-url is not an address; give one such as https://api.openai.com/v1.")
@@ -322,7 +322,7 @@ def _chat(base_url: str, prices: tuple[float, float] | None, timeout: float, sto
 def _prices(price: str) -> tuple[float, float] | None:
     if not price:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?),(\d+(?:\.\d+)?)", price)
-    if found is None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?),(\d+(?:\.\d+)?)", price)
+    if match is None:
         raise UsageError(f"--price {price} is not IN,OUT; give USD for a million tokens, such as 2.5,10.")
-    return float(found[1]), float(found[2])
+    return float(match[1]), float(match[2])

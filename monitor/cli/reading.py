@@ -1,4 +1,4 @@
-"""How results of eval tools are read, as typed."""
+"""The options that say how to read results of eval tools."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reading:
     capability: str | None = None
 
     def options(self) -> Options:
-        """How results are read, as typed."""
+        """The options for the reader."""
         return Options(
             columns=dict(assignments(self.column or [], "--column", "case=id")),
             metrics=tuple(self.metric or ()),

@@ -1,4 +1,4 @@
-"""`cliffwatch replay` and `demo`: the same pipeline over files, and over real rollouts that ship with the package."""
+"""`cliffwatch replay` and `demo`: run the pipeline over files or topics, or over real rollouts in the package."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def replay(
 
 
 _MATURE = timedelta(hours=2)
-"""Age of the newest demo event when it is fed to a live service: old enough to be judged at once."""
+"""Age of the newest demo event at the time of writing, so that a live service can judge it at once."""
 
 
 @app.command()
@@ -134,7 +134,7 @@ def _show(
     title: str,
     total: int | None = None,
 ) -> None:
-    """Print what a replay finds and, where that is wanted, keep page and metrics up until the process is to end."""
+    """Run a replay and print its verdicts; with `--serve`, serve page and metrics until the process is stopped."""
     with opening as replayed:
         stages = replayed.stages
         _drain(replayed, config, title=title, total=total)
@@ -150,10 +150,10 @@ def _show(
 
 def _drain(replayed: Replay, config: Config, *, title: str, total: int | None = None) -> None:
     """
-    Read everything with a progress bar, then let what it holds be judged as if its labels had matured.
+    Read everything with a progress bar, then judge the rollouts as if all labels were mature.
 
     Raises:
-        MonitorError: there were records, and none could be read.
+        MonitorError: none of the records could be read.
     """
     collect_rarely()
     before = replayed.stages.ledger.counters()
@@ -166,7 +166,7 @@ def _drain(replayed: Replay, config: Config, *, title: str, total: int | None = 
 
 
 AS_CONFIGURED = "config"
-"""Name of the policy of the config itself, which is always shown beside the others."""
+"""Name of the policy of the config itself, which is always shown with the others."""
 
 Opened = Callable[[Config], AbstractContextManager[Replay]]
 """Opens a replay of the records."""
@@ -177,9 +177,9 @@ def policies(given: Sequence[str], config: Config) -> Mapping[str, Policy]:
     Policies by name, that of *config* first.
 
     Args:
-        given: `NAME=FILE` each; the file is a config of which only the section `rollout` counts, and what it leaves
-            out is as in *config*.
-        config: Where everything else comes from.
+        given: `NAME=FILE` each; the file is a config of which only the section `rollout` counts. Keys that it leaves
+            out are as in *config*.
+        config: Base of the other policies.
 
     Raises:
         UsageError: one is not NAME=FILE, or repeats a name.
@@ -196,20 +196,20 @@ def policies(given: Sequence[str], config: Config) -> Mapping[str, Policy]:
 
 
 def backtest(named: Mapping[str, Policy], config: Config, opened: Opened, output: options.OutputFormat) -> None:
-    """Replay under each of *named* and print what each said, and when."""
-    said: dict[str, Sequence[RolloutRecord]] = {}
+    """Replay under each of the *named* policies, and print their verdicts and when they changed."""
+    records_of: dict[str, Sequence[RolloutRecord]] = {}
     for name, policy in named.items():
         alternative = config.model_copy(update={"rollout": policy})
         with opened(alternative) as replayed:
             _drain(replayed, alternative, title=f"policy {name}")
-            said[name] = replayed.stages.snapshots.current.rollouts
-    listed = [{"name": name, **rollouts_json(records)} for name, records in said.items()]
-    print_result(output, {"policies": listed}, print_backtest, said)
+            records_of[name] = replayed.stages.snapshots.current.rollouts
+    listed = [{"name": name, **rollouts_json(records)} for name, records in records_of.items()]
+    print_result(output, {"policies": listed}, print_backtest, records_of)
 
 
 def moment(text: str | None, option: str) -> float | None:
     """
-    *text* as Unix seconds; without a zone it is UTC.
+    *text* as Unix seconds; a time without a zone is in UTC.
 
     Raises:
         UsageError: it is not a date and time.
@@ -217,7 +217,7 @@ def moment(text: str | None, option: str) -> float | None:
     if text is None:
         return None
     try:
-        read = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f"{option} {text} is not a time; write 2026-11-23T05:00:00Z, for example.") from error
-    return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()

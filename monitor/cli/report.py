@@ -1,4 +1,4 @@
-"""`cliffwatch report`: two runs of an eval suite in, what the upgrade does to the hard tier out."""
+"""`cliffwatch report`: compares two runs of an eval suite, tier by tier."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def report(
     if baseline == candidate == STANDARD_INPUT:
         raise UsageError("Only one of the runs can come from standard input; name a file for the other.")
     config = shared.config()
-    asked = replace(reading.options(), tier_column=tier_column, keep_text=bool(reference) or ledger is not None)
-    asked = asked if human is None else replace(asked, columns={**asked.columns, "human": human})
+    how = replace(reading.options(), tier_column=tier_column, keep_text=bool(reference) or ledger is not None)
+    how = how if human is None else replace(how, columns={**how.columns, "human": human})
     files = {Path(name): format_of(name) for name in write or []}
     floors = None if gate is None else _floors(gate)
     meanings = _tier_labels(tier or [])
@@ -99,29 +99,29 @@ def report(
         pairing, baseline_source, candidate_source = paired(
             Side(baseline, baseline_model, "--baseline-model"),
             Side(candidate, candidate_model, "--candidate-model"),
-            lambda side, how: read_results([side.path], how, advance),
-            asked,
+            lambda side, options: read_results([side.path], options, advance),
+            how,
         )
-        of_others = {role: column for role, column in asked.columns.items() if role != "human"}
-        others = reference_runs(read_results(reference or [], replace(asked, columns=of_others), advance))
+        of_others = {role: column for role, column in how.columns.items() if role != "human"}
+        others = reference_runs(read_results(reference or [], replace(how, columns=of_others), advance))
     runs = [pairing.baseline, pairing.candidate]
     tiering.require_label(runs, tier_column, "--tier-column")
-    tiering.require_label(runs, asked.capability_key, "--capability")
+    tiering.require_label(runs, how.capability_key, "--capability")
     learnt = _learnt(runs, config, others, ledger) or tiering.tiers_by_label(runs, tier_column, meanings)
     tiers = learnt or tiering.without_tiers()
     is_asked = human is not None
     pairing, labelling = corrected(pairing, tiers.tier_of, error_rate=config.rollout.error_rate, is_asked=is_asked)
     built = EvalReport(baseline_source, candidate_source, pairing, tiers, config.rollout, labelling)
-    held = None if floors is None else check(built, floors)
+    result = None if floors is None else check(built, floors)
     for path, form in (*files.items(), *([] if out is None else [(out, output)])):
-        _write(path, built, held, form)
+        _write(path, built, result, form)
     if out is None and output is ReportFormat.TABLE:
-        _print_report(Console(), built, held)
+        _print_report(Console(), built, result)
     elif out is None:
-        for block in render(built, held, output):
+        for block in render(built, result, output):
             say(block, nl=False)
-    if held is not None and not held.is_open:
-        for broken in held.broken:
+    if result is not None and not result.is_open:
+        for broken in result.broken:
             terminal.print_error(Console(stderr=True), broken.sentence)
         raise typer.Exit(EXIT_PROBLEM)
 
@@ -129,7 +129,7 @@ def report(
 def _learnt(
     runs: Sequence[Run], config: Config, others: Mapping[str, Run], ledger: str | None
 ) -> tiering.Tiering | None:
-    """Tiers by other models' results or by a ledger's calibration; None where neither is asked for."""
+    """Tiers learnt from other models' results, or from a ledger's calibration; None if neither is given."""
     if others and ledger is not None:
         raise UsageError("--reference and --ledger both give tiers; name one of them.")
     if others:
@@ -150,7 +150,7 @@ def _floors(path: Path) -> Floors:
     try:
         with os_errors(UsageError, f"{path.absolute()} cannot be read", "check the name."):
             return read_floors(str(path), bytes_of(path))
-    except ConfigInvalid as error:  # exit code 1 is for a gate that closes
+    except ConfigInvalid as error:  # exit code 2: 1 means that the gate is closed
         raise UsageError(str(error)) from error
 
 
@@ -167,12 +167,12 @@ def _tier_labels(pairs: Sequence[str]) -> Mapping[str, Tier]:
     for name, label in assignments(pairs, "--tier", "hard=level5"):
         if name not in TIERS:
             raise UsageError(f"--tier {name}={label} names no tier; tiers are {', '.join(TIERS)}.")
-        labels.update({each.strip().casefold(): Tier(name) for each in label.split(",")})
+        labels.update({value.strip().casefold(): Tier(name) for value in label.split(",")})
     return labels
 
 
 def _print_report(console: Console, report: EvalReport, gate: GateResult | None = None) -> None:
-    """Verdict, gate and cases first; then the tables that they rest on; then what the suite cannot see."""
+    """Print verdict, gate and cases; then the tables behind them; then what the suite cannot see."""
     print_line(console, f"{report.baseline.label} → {report.candidate.label}")
     _headed(console, "verdict", report.verdict.value, terminal.VERDICT_COLOURS[report.verdict], report.headline)
     if gate is not None:
@@ -191,10 +191,10 @@ def _print_report(console: Console, report: EvalReport, gate: GateResult | None 
     _print_strata(console, "variants of", report.variants, rendering.VARIANT_HEADINGS)
     _print_cases(console, report)
     _print_audit(console, report)
-    kept = [] if gate is None else [rule for rule in gate.rules if not gate.stops(rule)]
-    if kept:
+    passed = [] if gate is None else [rule for rule in gate.rules if not gate.stops(rule)]
+    if passed:
         console.print()
-        for rule in kept:
+        for rule in passed:
             print_line(console, f"  gate, {rule.state.value}: {rule.sentence}")
     console.print()
     for sentence in rendering.provenance(report):
@@ -210,8 +210,8 @@ def _print_strata(
 ) -> None:
     if not rows:
         return
-    named = ((one_line(name.removeprefix("capability:"), _LONGEST_NAME), each) for name, each in rows.items())
-    table = terminal.columns(title, *headings, rows=((name, *rendering.cells(each)) for name, each in named))
+    named = ((one_line(name.removeprefix("capability:"), _LONGEST_NAME), stratum) for name, stratum in rows.items())
+    table = terminal.columns(title, *headings, rows=((name, *rendering.cells(stratum)) for name, stratum in named))
     table.padding = (0, 1, 0, 0)
     _print_table(console, table)
     console.print()
@@ -249,7 +249,7 @@ def _print_audit(console: Console, report: EvalReport) -> None:
 
 
 def _print_table(console: Console, table: Table) -> None:
-    """*table* whole, however narrow the terminal: a number that is cut is worse than a line that wraps."""
+    """Print *table* in full width even on a narrow terminal: lines may wrap, but no number is cut."""
     width = console.width
     console.width = max(width, _WIDEST)
     console.print(Padding(table, INDENT, expand=False))

@@ -26,14 +26,14 @@ from monitor.rollout.verdict import VerdictState
 def matching(
     records: Sequence[RolloutRecord], *, service: str = "", environment: str = "", candidate: str = ""
 ) -> Sequence[RolloutRecord]:
-    """The rollouts of that service, environment and candidate, oldest first; an empty word matches all."""
+    """The rollouts of that service, environment and candidate, oldest first; an empty string matches all."""
     wanted = {"service": service, "environment": environment, "candidate": candidate}
-    return [each for each in records if all(word in {"", getattr(each.rollout, at)} for at, word in wanted.items())]
+    return [r for r in records if all(value in {"", getattr(r.rollout, name)} for name, value in wanted.items())]
 
 
-def found(records: Sequence[RolloutRecord], beginning: str) -> RolloutRecord:
+def rollout_with_id(records: Sequence[RolloutRecord], beginning: str) -> RolloutRecord:
     """
-    The rollout whose id begins so; the last one where nothing was typed.
+    The rollout whose ID begins with *beginning*; the latest one if that is empty.
 
     Raises:
         RolloutUnknown: there is none, or more than one.
@@ -54,12 +54,12 @@ class Gate(StrEnum):
 
 
 class _WithPlainGate(TyperCommand):
-    """A command whose `--gate` may come without a value, which Typer does not support."""
+    """A command whose option `--gate` may have no value, which Typer does not support."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        plain, pairs = f"--gate={Gate.REGRESSION}", pairwise([*args, ""])
-        given = (plain if each == "--gate" and after not in set(Gate) else each for each, after in pairs)
-        return super().parse_args(ctx, list(given))
+        default, pairs = f"--gate={Gate.REGRESSION}", pairwise([*args, ""])
+        completed = (default if arg == "--gate" and after not in set(Gate) else arg for arg, after in pairs)
+        return super().parse_args(ctx, list(completed))
 
 
 @app.command(cls=_WithPlainGate)
@@ -205,6 +205,6 @@ def end_rollout(rollout_id: str, *, reason: str, shared: options.Shared) -> None
     """
     config = shared.config()
     with existing_ledger(config, shared.ledger) as opened:
-        chosen = found(opened.rollouts(), rollout_id)
+        chosen = rollout_with_id(opened.rollouts(), rollout_id)
         record = rollout_control_of(config, opened).end(chosen.rollout.rollout_id, reason=reason)
     print_result(shared.output, rollout_json(record), print_history, [record])

@@ -64,15 +64,15 @@ def run(
 
 def reloader(reviewer: Reviewer, config_file: Path | None, running: Config) -> Callable[[], str]:
     """
-    What reads the config again and takes over what can change while the service runs: the policy and the log level.
+    Build the function that reloads the config and applies what can change at runtime: the policy and the log level.
 
     Args:
-        reviewer: Who judges by the policy.
-        config_file: What is read.
-        running: The config that the service was started with.
+        reviewer: Gets the new policy.
+        config_file: The config to read.
+        running: The config with which the service was started.
 
     Returns:
-        A function whose answer names the keys that it took, and those that differ from *running* and need a restart.
+        A function that returns the keys that it applied, and those that differ from *running* and need a restart.
     """
     in_force = running
 
@@ -93,7 +93,7 @@ def reloader(reviewer: Reviewer, config_file: Path | None, running: Config) -> C
 
 
 def _changed_keys(before: Settings, after: Settings, section: str = "") -> Iterator[str]:
-    """Dotted names of the keys whose values differ; both are of one type."""
+    """Dotted names of the keys whose values differ; both settings have the same type."""
     for name in type(before).model_fields:
         old, new = getattr(before, name), getattr(after, name)
         if isinstance(old, Settings):

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as an event that can be waited for, and an end that comes in any case."""
+"""Turns SIGTERM and Ctrl-C into an event, and ends a process that does not stop in time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import structlog
 
 _log = structlog.get_logger()
 
-_EXIT_CODE = 3  # something that had to be waited for did not answer
+_EXIT_CODE = 3  # a dependency did not answer
 
 
 def stop_on_signals() -> threading.Event:
@@ -20,19 +20,19 @@ def stop_on_signals() -> threading.Event:
     stop = threading.Event()
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    # Python runs handlers on the main thread, between two of its steps: one that hangs never would.
+    # Python runs signal handlers on the main thread only, so they would never run while it hangs in a C call.
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)  # without a handler of Python's, no byte is written
+        signal.signal(number, lambda *_: None)  # the wakeup fd is only written for signals with a Python handler
     threading.Thread(target=_listen, args=(reader, writer, stop), name="signals", daemon=True).start()
     return stop
 
 
 def when_stopping(stop: threading.Event, do_first: Callable[[], None], *, grace_seconds: float) -> None:
     """
-    Once *stop* is set, *do_first*; and end the process when it is still there after *grace_seconds*.
+    Call *do_first* once *stop* is set, and end the process if it still runs after *grace_seconds*.
 
-    From a thread: the one that is being stopped may be waiting for something that never comes.
+    Runs on a thread of its own, since the thread that should stop may hang.
     """
 
     def watch() -> None:

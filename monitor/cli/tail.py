@@ -1,4 +1,4 @@
-"""`cliffwatch tail`: requests with their tier, as they come."""
+"""`cliffwatch tail`: shows requests with their tier, as they arrive."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TIER_STYLES = {Tier.HARD: "yellow", Tier.FRONTIER: "magenta", Tier.UNTIERED: "d
 
 _POLL_SECONDS = 0.5
 _QUIET_SECONDS = 2.0
-"""Silence after which a trace is shown: shorter than the ledger's, because nothing is counted here."""
+"""Silence after which a trace counts as complete: shorter than for the ledger, since a mistake here does no harm."""
 _CALIBRATION_SECONDS = 15.0
 
 
@@ -105,7 +105,7 @@ def tail(
 
 
 def _of_files(files: Sequence[str], config: Config, watch: Watch) -> Iterator[SeenRequest]:
-    """What *files* hold; their time is that of their events."""
+    """Requests in *files*; the clock is event time."""
     for record in file_records(files, max_record_bytes=config.limits.max_record_bytes):
         yield from watch.see([record], now=watch.event_time)
         yield from watch.due(now=watch.event_time)
@@ -126,11 +126,11 @@ def _of_kafka(config: Config, watch: Watch, stop: threading.Event, *, from_begin
 
 @contextmanager
 def _calibrated(config: Config, url: str | None) -> Iterator[Calibrated]:
-    """The calibration in force of the ledger, read again every 15 seconds; always None without a ledger."""
+    """A function that returns the ledger's calibration in force, at most 15 seconds old; None without a ledger."""
     try:
         ledger = existing_ledger(config, url, of_this_version=True)
     except (DependencyUnreachable, LedgerInvalid) as problem:
-        if url is not None:  # asked for by name
+        if url is not None:  # the user named it
             raise
         say(f"Tiers are not shown. {problem}", err=True)
         yield lambda: None
@@ -151,12 +151,12 @@ def _calibrated(config: Config, url: str | None) -> Iterator[Calibrated]:
 
 class RequestTable:
     """
-    Prints the names of its columns, then requests as they come.
+    Prints the names of its columns, then requests as they arrive.
 
-    A column grows with what it has to hold, up to 32 cells, and never shrinks.
+    A column grows with its contents, up to 32 cells, and never shrinks.
 
     Args:
-        console: Where to; it knows whether colours are wanted.
+        console: The console to print on.
     """
 
     def __init__(self, console: Console) -> None:

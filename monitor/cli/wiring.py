@@ -1,4 +1,4 @@
-"""Which parts make up a service: the live one on Kafka, and the replay of files."""
+"""Builds services from their parts: the live one on Kafka, and replays of files or topics."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from monitor.trace.model import REFERENCE_ENVIRONMENT
 @contextmanager
 def live_service(config: Config) -> Iterator[Service]:
     """
-    The service on Kafka, with the ledger of *config*.
+    The live service on Kafka, with the ledger of *config*.
 
     Raises:
-        MonitorError: a part cannot be used as configured, or cannot be reached.
+        MonitorError: a part is not configured correctly, or cannot be reached.
     """
     url = ledger_url(config.ledger)
     with (
@@ -52,7 +52,7 @@ def live_service(config: Config) -> Iterator[Service]:
 
 def file_replay(config: Config, files: Sequence[str], *, ledger_url: str) -> AbstractContextManager[Replay]:
     """
-    A replay of *files*, by event time.
+    A replay of *files* in event time.
 
     Raises:
         MonitorError: a file or the ledger cannot be used.
@@ -62,10 +62,10 @@ def file_replay(config: Config, files: Sequence[str], *, ledger_url: str) -> Abs
 
 def range_replay(config: Config, kafka_range: KafkaRange) -> AbstractContextManager[Replay]:
     """
-    A replay of a range of Kafka topics, by event time and a ledger in memory.
+    A replay of a range of Kafka topics in event time, with a ledger in memory.
 
     Raises:
-        MonitorError: Kafka cannot be reached, or has no such topic.
+        MonitorError: Kafka cannot be reached, or a topic does not exist.
     """
     return _replay(config, IN_MEMORY_URL, lambda _: KafkaRangeSource(config.kafka, kafka_range))
 
@@ -73,9 +73,9 @@ def range_replay(config: Config, kafka_range: KafkaRange) -> AbstractContextMana
 @contextmanager
 def history_replay(config: Config, files: Sequence[str], ledger: SqlLedger, options: Options) -> Iterator[Replay]:
     """
-    A replay that only loads *files* into *ledger*, every trace as reference history; it judges and tags nothing.
+    A replay that loads *files* into *ledger* as reference history, without tagging and judging.
 
-    Results of eval tools, read by *options*, become the events that they stand for.
+    Results of eval tools are converted to events as *options* say.
 
     Raises:
         MonitorError: a file cannot be used.
@@ -85,7 +85,7 @@ def history_replay(config: Config, files: Sequence[str], ledger: SqlLedger, opti
 
 
 def reviewer_of(config: Config, ledger: SqlLedger, kind: type[Reviewer] = Reviewer) -> Reviewer:
-    """The review of *ledger* as *config* says."""
+    """A reviewer of *ledger* with the settings of *config*."""
     return kind(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
 
 
@@ -103,23 +103,23 @@ def existing_ledger(
     config: Config, url: str | None = None, *, of_this_version: bool = False
 ) -> AbstractContextManager[SqlLedger]:
     """
-    As `opened_ledger`, for commands that have nothing to say about a ledger that was just made.
+    As `opened_ledger`, for commands that are useless on a new ledger: it must exist already.
 
     Args:
-        config: Names the ledger.
-        url: The ledger where it is another one.
-        of_this_version: Leave one of an older version as it is, which opening would bring up to date.
+        config: Names the default ledger.
+        url: URL of another ledger.
+        of_this_version: Refuse a ledger of an older version, which would be migrated otherwise.
 
     Raises:
-        DependencyUnreachable: there is no such file, nothing of a ledger in it, or the database does not answer.
-        LedgerInvalid: the schema is not the one that is asked for.
+        DependencyUnreachable: the file does not exist, it is not a ledger, or the database does not answer.
+        LedgerInvalid: the ledger has another schema, and *of_this_version* is set.
         MonitorError: the ledger cannot be used.
     """
-    named = ledger_url(config.ledger, url)
-    schema = SchemaVersion(None, None) if is_missing(named) else schema_version(named)
-    if schema.found is None:  # to open it would make the tables, in an empty file or in the database of somebody else
+    used_url = ledger_url(config.ledger, url)
+    schema = SchemaVersion(None, None) if is_missing(used_url) else schema_version(used_url)
+    if schema.found is None:  # opening it would create tables, in an empty file or in somebody else's database
         raise DependencyUnreachable(
-            f"There is no ledger at {printable_url(named)}, seen from {Path.cwd()}; name it with --ledger or "
+            f"There is no ledger at {printable_url(used_url)}, seen from {Path.cwd()}; name it with --ledger or "
             "--config.file, or start `cliffwatch run` first."
         )
     if of_this_version and not schema.is_current:
@@ -127,26 +127,26 @@ def existing_ledger(
             f"The ledger has schema {schema.found}, this version works with {schema.wanted}; "
             "run `cliffwatch ledger migrate`, or the version that wrote it."
         )
-    return opened_ledger(config, named)
+    return opened_ledger(config, used_url)
 
 
 def rollout_control_of(
     config: Config, ledger: SqlLedger, *, policy: Callable[[], Policy] | None = None
 ) -> RolloutControl:
-    """What a person or a deploy hook may ask of the rollouts in *ledger*."""
-    in_force, links = policy or (lambda: config.rollout), TraceLinks(config.web.trace_url)
-    return RolloutControl(ledger, policy=in_force, now=WallClock().time, links=links)
+    """Control of the rollouts in *ledger*, under *policy* or that of *config*."""
+    policy_of, links = policy or (lambda: config.rollout), TraceLinks(config.web.trace_url)
+    return RolloutControl(ledger, policy=policy_of, now=WallClock().time, links=links)
 
 
-def ledger_url(settings: LedgerSettings, named: str | None = None) -> str:
+def ledger_url(settings: LedgerSettings, url: str | None = None) -> str:
     """
-    The URL of the ledger: *named* where there is such, else what *settings* say, read from a file where they name one.
+    The URL of the ledger: *url* if given, else that of *settings*, read from `url_file` if it is set.
 
     Raises:
         ConfigInvalid: the file cannot be read.
     """
-    if named is not None or not settings.url_file:
-        return settings.url if named is None else named
+    if url is not None or not settings.url_file:
+        return settings.url if url is None else url
     path = Path(settings.url_file).absolute()
     with os_errors(ConfigInvalid, f"ledger.url_file: {path} cannot be read", "mount the secret or use ledger.url"):
         return path.read_text(encoding="utf-8").strip()

@@ -1,5 +1,5 @@
 """
-What `cliffwatch doctor` says: facts in, findings with advice out.
+The checks of `cliffwatch doctor`: facts in, findings with advice out.
 
-One module per subject. Only `prometheus` opens a connection; nothing here touches a file, a clock or a database.
+One module per subject. Only `prometheus` opens a connection; nothing here uses a file, a clock or a database.
 """

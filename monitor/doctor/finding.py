@@ -1,4 +1,4 @@
-"""One thing that was looked at, how it is, and what to do."""
+"""The result of one check, with advice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Health(StrEnum):
-    """How something is; what could not be looked at is skipped, never ok."""
+    """The result of a check; what could not be checked is skipped, never ok."""
 
     OK = "ok"
     WARNING = "warning"
@@ -23,11 +23,11 @@ class Finding:
     One check.
 
     Attributes:
-        area: What it is about: broker, topics and so on.
+        area: Broker, topics and so on.
         check: Name of the check within its area.
-        sentence: What was found.
-        advice: What to do; empty where nothing has to be done.
-        is_unreachable: The problem is that a dependency is out of reach.
+        sentence: The result, in one sentence.
+        advice: What to do; empty if there is nothing to do.
+        is_unreachable: Whether the problem is that a dependency cannot be reached.
     """
 
     area: str
@@ -39,7 +39,7 @@ class Finding:
 
 
 class Check(NamedTuple):
-    """What several findings are about, of which one will be true; each has its words, and what to do."""
+    """Area and name of a check, with a constructor for each possible result."""
 
     area: str
     check: str
@@ -57,12 +57,12 @@ class Check(NamedTuple):
         return Finding(*self, Health.PROBLEM, sentence, advice)
 
     def unreachable(self, sentence: str, advice: str) -> Finding:
-        """Unknown, because a dependency is out of reach."""
+        """Unknown, because a dependency cannot be reached."""
         return Finding(*self, Health.PROBLEM, sentence, advice, is_unreachable=True)
 
-    def skipped(self, why: str) -> Finding:
-        """It could not be looked at."""
-        return Finding(*self, Health.SKIPPED, why)
+    def skipped(self, reason: str) -> Finding:
+        """It could not be checked."""
+        return Finding(*self, Health.SKIPPED, reason)
 
     def ok_if(self, is_fine: bool, sentence: str, advice: str) -> Finding:  # noqa: FBT001
         """Nothing to do if it *is_fine*, else a warning."""
@@ -70,12 +70,12 @@ class Check(NamedTuple):
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """3 where a dependency is out of reach, 1 where there is a problem, 0 otherwise."""
-    return max((3 if each.is_unreachable else 1 for each in findings if each.health is Health.PROBLEM), default=0)
+    """3 if a dependency cannot be reached, 1 if there is another problem, else 0."""
+    return max((3 if f.is_unreachable else 1 for f in findings if f.health is Health.PROBLEM), default=0)
 
 
 def next_step(findings: Sequence[Finding]) -> str:
-    """The one thing to do now: what is out of reach first, then the first problem, then the first warning."""
-    to_do = (each for each in findings if each.advice)
-    first = min(to_do, key=lambda each: (not each.is_unreachable, each.health != "problem"), default=None)
+    """What to do first: about an unreachable dependency, else about the first problem, else the first warning."""
+    to_do = (finding for finding in findings if finding.advice)
+    first = min(to_do, key=lambda finding: (not finding.is_unreachable, finding.health != "problem"), default=None)
     return first.advice if first else "Nothing; a new model version starts a rollout by itself."

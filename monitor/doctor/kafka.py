@@ -1,4 +1,4 @@
-"""Brokers, topics, what is in them, and the group."""
+"""Checks of brokers, topics, their records, and the consumer group."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOLERABLE_UNREADABLE = 0.02
 _LAGGING_RECORDS = 10_000
 _PRODUCERS_SHOWN = 5
 _ZONE_STEP_SECONDS, _LEAST_ZONE_SECONDS, _MOST_ZONE_SECONDS = 900, 3_600, 14 * 3_600
-_ZONE_SLACK_SECONDS = 120.0  # from the end of a run to when it is written
+_ZONE_SLACK_SECONDS = 120.0  # delay between the end of a run and its record
 _FEWEST_OF_ZONE = 3  # events
 
 
@@ -32,121 +32,122 @@ _STEPS = {
 
 def judge_reach(servers: Iterable[Reach]) -> Iterator[Finding]:
     """Names, connections and TLS of the bootstrap servers."""
-    for each in servers:
-        if each.failed:
-            what, advice = _STEPS[each.failed]
-            yield Check("broker", each.failed).unreachable(f"{each.server} {what}: {each.problem}.", advice)
+    for server in servers:
+        if server.failed:
+            problem, advice = _STEPS[server.failed]
+            yield Check("broker", server.failed).unreachable(f"{server.server} {problem}: {server.problem}.", advice)
         else:
-            addresses = ", ".join(each.addresses)
-            yield Check("broker", "connection").ok(f"{each.server} ({addresses}) accepts connections.")
+            addresses = ", ".join(server.addresses)
+            yield Check("broker", "connection").ok(f"{server.server} ({addresses}) accepts connections.")
 
 
 def judge_topics(topics: Iterable[TopicFacts], *, maturity_seconds: float) -> Iterator[Finding]:
-    """Whether each topic is there, whole, and kept for long enough."""
-    for each in topics:
-        topic = Check("topics", each.name)
-        if not each.partitions:
-            yield topic.problem(f"There is no topic {each.name}.", "Create it, or take it out of kafka.topics.")
-        elif each.leaderless:
-            yield topic.problem(
-                f"{each.name} has no leader for partitions {', '.join(map(str, each.leaderless))}.",
+    """Whether each topic exists, has leaders, and keeps records for long enough."""
+    for topic in topics:
+        check = Check("topics", topic.name)
+        if not topic.partitions:
+            yield check.problem(f"There is no topic {topic.name}.", "Create it, or take it out of kafka.topics.")
+        elif topic.leaderless:
+            yield check.problem(
+                f"{topic.name} has no leader for partitions {', '.join(map(str, topic.leaderless))}.",
                 "Bring back the brokers that hold them.",
             )
-        elif each.retention_seconds is not None and each.retention_seconds < maturity_seconds:
-            yield topic.warning(
-                f"{each.name} keeps records for {duration(each.retention_seconds)}, less than the "
+        elif topic.retention_seconds is not None and topic.retention_seconds < maturity_seconds:
+            yield check.warning(
+                f"{topic.name} keeps records for {duration(topic.retention_seconds)}, less than the "
                 f"{duration(maturity_seconds)} after which requests are judged.",
                 "Raise retention.ms: what expires during an outage is lost.",
             )
         else:
-            kept = "the brokers' default" if each.retention_seconds is None else duration(each.retention_seconds)
-            yield topic.ok(f"{each.name} has {each.partitions} partitions and keeps records for {kept}.")
+            period = "the brokers' default" if topic.retention_seconds is None else duration(topic.retention_seconds)
+            yield check.ok(f"{topic.name} has {topic.partitions} partitions and keeps records for {period}.")
 
 
 def judge_samples(samples: Iterable[Sample], *, now: float) -> Iterator[Finding]:
-    """What the last records of each topic are, how many can be read, and what their times say."""
-    for each in samples:
-        yield _readability(each)
-        yield from _left_out(each)
-        yield from _times(each, now)
+    """Formats and readability of the last records of each topic, and the clocks of their producers."""
+    for sample in samples:
+        yield _readability(sample)
+        yield from _libraries(sample)
+        yield from _times(sample, now)
 
 
-def _readability(each: Sample) -> Finding:
-    formats = Check("formats", each.topic)
-    if not each.records:
-        return formats.warning(f"{each.topic} is empty.", "Check that your agents or the Collector write to it.")
-    if not each.is_ours:
-        return formats.problem(unreadable_words(each), "`cliffwatch init` shows which topics it can read.")
-    if each.unreadable > _TOLERABLE_UNREADABLE * each.records:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in each.reasons.items())
+def _readability(sample: Sample) -> Finding:
+    formats = Check("formats", sample.topic)
+    if not sample.records:
+        return formats.warning(f"{sample.topic} is empty.", "Check that your agents or the Collector write to it.")
+    if not sample.is_readable:
+        return formats.problem(unreadable_words(sample), "`cliffwatch init` shows which topics it can read.")
+    if sample.unreadable > _TOLERABLE_UNREADABLE * sample.records:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sample.reasons.items())
         return formats.warning(
-            f"{each.unreadable} of the last {each.records} records of {each.topic} cannot be read ({reasons}: "
-            f"{each.looks_like}).",
+            f"{sample.unreadable} of the last {sample.records} records of {sample.topic} cannot be read ({reasons}: "
+            f"{sample.looks_like}).",
             "Find out who writes them; docs/traces.md says what each reason means.",
         )
-    if each.unmapped:
+    if sample.unmapped:
         return formats.warning(
-            f"{each.unmapped} evaluations in {each.topic} say nothing about success.",
+            f"{sample.unmapped} evaluations in {sample.topic} say nothing about success.",
             "Give traces.outcomes.evaluations a rule for their scores.",
         )
     return formats.ok(
-        f"{each.topic} holds {format_words(each)}: {each.traces} traces and {each.outcomes} outcomes in the last "
-        f"{each.records} records."
+        f"{sample.topic} holds {format_words(sample)}: {sample.traces} traces and {sample.outcomes} outcomes in the "
+        f"last {sample.records} records."
     )
 
 
-def _left_out(each: Sample) -> Iterator[Finding]:
-    """Which libraries write the spans, and what they do not say."""
-    for library in each.libraries:
-        found = f"{each.topic} holds spans of {library.name}"
+def _libraries(sample: Sample) -> Iterator[Finding]:
+    """The libraries that write the spans, and what they leave out."""
+    for library in sample.libraries:
+        sentence = f"{sample.topic} holds spans of {library.name}"
         if library.leaves_out:
-            found += f", which {'may leave' if library.switch else 'leaves'} out: {library.leaves_out}"
+            sentence += f", which {'may leave' if library.switch else 'leaves'} out: {library.leaves_out}"
         advice = f"If they are missing in `cliffwatch tail`: {library.switch}."
-        yield Check("libraries", library.name).ok_if(not library.switch, f"{found}.", advice)
+        yield Check("libraries", library.name).ok_if(not library.switch, f"{sentence}.", advice)
 
 
-def _times(each: Sample, now: float) -> Iterator[Finding]:
-    if each.written_at is None:
+def _times(sample: Sample, now: float) -> Iterator[Finding]:
+    if sample.written_at is None:
         return
-    age, clocks, newest = now - each.written_at, Check("clocks", each.topic), f"The newest record of {each.topic} is"
-    odd = [found for producer, dated in each.clocks.items() for found in _clock(clocks, producer, dated)]
+    age, clocks = now - sample.written_at, Check("clocks", sample.topic)
+    newest = f"The newest record of {sample.topic} is"
+    skewed = [finding for producer, dated in sample.clocks.items() for finding in _clock(clocks, producer, dated)]
     if age < -_FUTURE_SECONDS:
-        last = {producer: max(at.written_at for at in dated) for producer, dated in each.clocks.items()}
+        last = {producer: max(at.written_at for at in dated) for producer, dated in sample.clocks.items()}
         early = "; ".join(producer for producer, at in last.items() if at > now + _FUTURE_SECONDS) or "unreadable"
         advice = "Set the clocks of producers and brokers by NTP."
         yield clocks.problem(f"{newest} {duration(-age)} in the future ({early}).", advice)
         return
     if age > _OLD_SECONDS:
         yield clocks.warning(f"{newest} {duration(age)} old.", "Check that its producers still run.")
-    elif not odd:
+    elif not skewed:
         yield clocks.ok(f"{newest} {duration(max(0.0, age))} old.")
-    yield from odd[:_PRODUCERS_SHOWN]
+    yield from skewed[:_PRODUCERS_SHOWN]
 
 
 def _clock(clocks: Check, producer: str, dated: Sequence[Dated]) -> Iterator[Finding]:
-    """Whether the events of a producer are dated as they are written, hours off, or from another time."""
+    """Warnings if a producer's event times are ahead of its records, hours off, or far in the past."""
     early = [at for at in dated if at.ahead_seconds > _FUTURE_SECONDS]
     late = [at for at in dated if at.ahead_seconds < -_LEAST_ZONE_SECONDS + _ZONE_SLACK_SECONDS]
-    for off, which in ((early, "after"), (late, "before")):
-        where = _named({TopicPartition(clocks.check, at.partition) for at in off})
-        by = median(at.ahead_seconds for at in off) if off else 0.0
-        found = f"{producer}: requests in {where} are dated {duration(abs(by))} {which} they were written"
-        if zone := _time_zone(by, off):
+    for skewed, direction in ((early, "after"), (late, "before")):
+        where = _named({TopicPartition(clocks.check, at.partition) for at in skewed})
+        skew = median(at.ahead_seconds for at in skewed) if skewed else 0.0
+        sentence = f"{producer}: requests in {where} are dated {duration(abs(skew))} {direction} they were written"
+        if zone := _time_zone(skew, skewed):
             yield clocks.warning(
-                f"{found}, which looks like local time {zone} written as UTC.",
+                f"{sentence}, which looks like local time {zone} written as UTC.",
                 "Write times in UTC, or with their offset (2026-11-29T14:00:00+02:00).",
             )
-        elif early and off is early:
-            yield clocks.warning(f"{found}.", "Set the clocks of the agents by NTP.")
-        elif len(late) == len(dated) and by < -_EVENT_LAG_SECONDS:
-            yield clocks.warning(f"{found}.", "Look for a queue before Kafka, unless this is a back-fill.")
+        elif early and skewed is early:
+            yield clocks.warning(f"{sentence}.", "Set the clocks of the agents by NTP.")
+        elif len(late) == len(dated) and skew < -_EVENT_LAG_SECONDS:
+            yield clocks.warning(f"{sentence}.", "Look for a queue before Kafka, unless this is a back-fill.")
 
 
-def _time_zone(by: float, off: Sequence[Dated]) -> str:
-    """The zone whose offset from UTC all of several events have; empty where there is none."""
-    offset = round(by / _ZONE_STEP_SECONDS) * _ZONE_STEP_SECONDS
-    is_stable = all(abs(at.ahead_seconds - offset) <= _ZONE_SLACK_SECONDS for at in off)
-    if len(off) < _FEWEST_OF_ZONE or not is_stable or not _LEAST_ZONE_SECONDS <= abs(offset) <= _MOST_ZONE_SECONDS:
+def _time_zone(skew: float, skewed: Sequence[Dated]) -> str:
+    """The time zone whose UTC offset explains the skew of all events, if there are several; else empty."""
+    offset = round(skew / _ZONE_STEP_SECONDS) * _ZONE_STEP_SECONDS
+    is_stable = all(abs(at.ahead_seconds - offset) <= _ZONE_SLACK_SECONDS for at in skewed)
+    if len(skewed) < _FEWEST_OF_ZONE or not is_stable or not _LEAST_ZONE_SECONDS <= abs(offset) <= _MOST_ZONE_SECONDS:
         return ""
     hours, minutes = divmod(abs(offset) // 60, 60)
     return f"UTC{'+' if offset > 0 else '-'}{hours}" + (f":{minutes:02}" if minutes else "")
@@ -162,20 +163,20 @@ def judge_group(
 
     Args:
         group: The group.
-        ledger_offsets: Next offsets that the ledger holds, or None where it cannot be asked.
+        ledger_offsets: Next offsets in the ledger, or None if it cannot be read.
         ends: First and next offset of each partition that is read.
     """
-    members, waiting = Check("group", "members"), Check("group", "lag")
+    members, lagging = Check("group", "members"), Check("group", "lag")
     idle = members.warning(f"The group {group.name} has no members.", "Start `cliffwatch run`.")
     active = f"Members of the group {group.name}: {group.members} ({group.state})."
     yield members.ok(active) if group.members else idle
     if ledger_offsets is None:
-        yield waiting.skipped("The ledger, which holds the offsets, cannot be read.")
+        yield lagging.skipped("The ledger, which holds the offsets, cannot be read.")
         return
     yield from _gaps(ledger_offsets, ends)
     lag = sum(max(0, end - ledger_offsets.get(part, first)) for part, (first, end) in ends.items())
     advice = "Check again in a minute; if it grows, add replicas."
-    yield waiting.ok_if(lag <= _LAGGING_RECORDS, f"{lag:,} records wait to be read.", advice)
+    yield lagging.ok_if(lag <= _LAGGING_RECORDS, f"{lag:,} records wait to be read.", advice)
 
 
 def _gaps(

@@ -1,4 +1,4 @@
-"""The ledger, and what its rows say of labels, versions and tiers."""
+"""Checks of the ledger, and of the labels, versions and tiers in it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LEAST_AGREEMENT = 0.7
 
 
 def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
-    """Schema, right to write, room and clock."""
+    """Schema, write access, free space and clock."""
     schema, writing, room, clock = (Check("ledger", name) for name in ("schema", "writing", "room", "clock"))
     if facts.schema.found is None:
         yield schema.ok("The database is empty; `cliffwatch run` creates the tables.")
@@ -38,36 +38,36 @@ def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
     refused = writing.problem(f"It cannot be written: {facts.write_problem}.", "Allow its user to write.")
     yield refused if facts.write_problem else writing.ok("It can be written.")
     if facts.free_bytes is not None:
-        found = f"{facts.free_bytes / _GIGABYTE:.1f} GB are free on its disk."
-        told = room.problem if facts.free_bytes < _GIGABYTE / 10 else room.warning
-        yield room.ok(found) if facts.free_bytes >= _GIGABYTE else told(found, "Make room, or move it.")
+        free = f"{facts.free_bytes / _GIGABYTE:.1f} GB are free on its disk."
+        finding = room.problem if facts.free_bytes < _GIGABYTE / 10 else room.warning
+        yield room.ok(free) if facts.free_bytes >= _GIGABYTE else finding(free, "Make room, or move it.")
     if facts.clock_skew_seconds is not None:
         skew = abs(facts.clock_skew_seconds)
-        found = f"The database's clock is {duration(skew)} from ours."
-        yield clock.ok_if(skew <= _SKEW_SECONDS, found, "Set both by NTP.")
+        sentence = f"The database's clock is {duration(skew)} from ours."
+        yield clock.ok_if(skew <= _SKEW_SECONDS, sentence, "Set both by NTP.")
 
 
 def judge_labels(labels: LabelFlow, policy: Policy) -> Iterator[Finding]:
-    """Whether outcomes come, from whom, how late, and whether their traces are there."""
+    """Share of requests with an outcome, sources and delay of outcomes, and outcomes without a trace."""
     coverage = Check("labels", "coverage")
     if not labels.requests:
         yield coverage.problem("No request was counted yet.", "Start `cliffwatch run`, or wait for traffic.")
         return
     share = labels.labelled / labels.requests
-    found = f"{share:.0%} of {labels.requests:,} requests have an outcome"
+    sentence = f"{share:.0%} of {labels.requests:,} requests have an outcome"
     if labels.sources:
-        found += " (" + ", ".join(f"{name} {count:,}" for name, count in sorted(labels.sources.items())) + ")"
+        sentence += " (" + ", ".join(f"{name} {count:,}" for name, count in sorted(labels.sources.items())) + ")"
     if not labels.labelled:
-        yield coverage.problem(f"{found}.", "Send outcomes (docs/traces.md); without them there is no verdict.")
+        yield coverage.problem(f"{sentence}.", "Send outcomes (docs/traces.md); without them there is no verdict.")
     elif share < _LOW_COVERAGE:
-        yield coverage.warning(f"{found}.", "Let a judge look at more of the traffic.")
+        yield coverage.warning(f"{sentence}.", "Let a judge look at more of the traffic.")
     elif set(labels.sources) == {"status"}:
         yield coverage.warning(
-            f"{found}: nothing but the end of each run.",
+            f"{sentence}: nothing but the end of each run.",
             "Every silent failure counts as a success; send evaluations or outcomes.",
         )
     else:
-        yield coverage.ok(f"{found}.")
+        yield coverage.ok(f"{sentence}.")
     yield from _delays(labels, policy)
     orphans = f"{labels.without_trace:,} outcomes name a trace that never came."
     are_few = labels.without_trace <= _MANY_ORPHANS * max(1, labels.labelled)
@@ -80,16 +80,16 @@ def _delays(labels: LabelFlow, policy: Policy) -> Iterator[Finding]:
         latest = slowest(delays)
         if latest is None:
             continue
-        told = [delay_words(each) for each in sorted(delays, key=lambda each: -each.seconds)[:_DELAYS_SHOWN]]
+        longest = [delay_words(delay) for delay in sorted(delays, key=lambda delay: -delay.seconds)[:_DELAYS_SHOWN]]
         judged_after = policy.judged_after(latest)
-        found = f"{service}: {'; '.join(told)}. Requests are judged after {duration(judged_after)}."
+        sentence = f"{service}: {'; '.join(longest)}. Requests are judged after {duration(judged_after)}."
         advice = "Raise rollout.maturity_seconds above it, or leave it at null."
-        yield Check("labels", "delay").ok_if(latest.seconds <= judged_after, found, advice)
+        yield Check("labels", "delay").ok_if(latest.seconds <= judged_after, sentence, advice)
 
 
 def judge_versions(activity: Sequence[VersionActivity]) -> Iterator[Finding]:
     """Whether versions are pinned."""
-    names = {each.model_version for each in activity if each.environment != REFERENCE_ENVIRONMENT}
+    names = {version.model_version for version in activity if version.environment != REFERENCE_ENVIRONMENT}
     floating, aliases = sorted(filter(is_floating_alias, names)), Check("versions", "aliases")
     if floating:
         yield aliases.warning(
@@ -101,52 +101,53 @@ def judge_versions(activity: Sequence[VersionActivity]) -> Iterator[Finding]:
 
 
 def judge_promises(promises: Sequence[TierPromise]) -> Iterator[Finding]:
-    """Whether the reference version fails as often in each tier as the tier's name says."""
-    broken, kept = [each for each in promises if each.is_kept is False], Check("tiers", "promise")
+    """Whether the reference version's failure rate in each tier lies in the range of that tier."""
+    broken, check = [promise for promise in promises if promise.is_kept is False], Check("tiers", "promise")
     for promise in broken:
-        yield kept.warning(
+        yield check.warning(
             f"The reference version fails {promise.failures} of {promise.requests} requests tagged {promise.tier}; "
             f"the tier promises {promise.least:.0%} to {promise.most:.0%}.",
             "Replay the probe panel on more models like those in use, then `cliffwatch calibrate`.",
         )
     if promises and not broken:
-        yield kept.ok("The reference version fails as often in each tier as the tier promises.")
+        yield check.ok("The reference version fails as often in each tier as the tier promises.")
 
 
 def judge_services(services: Sequence[TierCoverage], *, min_class_labels: int, has_learnt: bool) -> Iterator[Finding]:
-    """What each service gets today, and the cheapest step to the next rung."""
-    for each in services:
-        labelled, classes = sum(each.labels.values()), each.labels.keys() - {UNCLASSIFIED}
-        found = f"{each.service}: {each.requests:,} requests, {labelled / max(1, each.requests):.0%} with an outcome"
-        service = Check("services", each.service)
+    """The verdicts that each service gets today, and the cheapest way to more detailed ones."""
+    for service in services:
+        labelled, classes = sum(service.labels.values()), service.labels.keys() - {UNCLASSIFIED}
+        share = labelled / max(1, service.requests)
+        sentence = f"{service.service}: {service.requests:,} requests, {share:.0%} with an outcome"
+        check = Check("services", service.service)
         if not labelled:
-            yield service.problem(f"{found}.", "Send outcomes (docs/traces.md): without them there is no verdict.")
+            yield check.problem(f"{sentence}.", "Send outcomes (docs/traces.md): without them there is no verdict.")
             continue
         kinds = {
-            "declared": each.declared > 0,
-            "by class": any(each.labels[name] >= min_class_labels for name in classes),
-            "learnt": has_learnt and each.known > 0,
+            "declared": service.declared > 0,
+            "by class": any(service.labels[name] >= min_class_labels for name in classes),
+            "learnt": has_learnt and service.known > 0,
         }
-        tiers = [name for name, is_there in kinds.items() if is_there]
-        gets = ["all requests", *([f"{len(classes)} classes"] if classes else ())]
-        gets += [f"tiers {' and '.join(tiers)}"] if tiers else []
-        found += f". Verdicts today: {', '.join(gets)}."
+        tiers = [name for name, is_available in kinds.items() if is_available]
+        verdicts = ["all requests", *([f"{len(classes)} classes"] if classes else ())]
+        verdicts += [f"tiers {' and '.join(tiers)}"] if tiers else []
+        sentence += f". Verdicts today: {', '.join(verdicts)}."
         wait = f"Wait for {min_class_labels} outcomes in a class (no work, no cost): tiers by class follow."
         send = "Send a `capability` with each trace (one line of code): a verdict then names the class."
-        yield service.ok_if(bool(tiers), found, wait if classes else send)
+        yield check.ok_if(bool(tiers), sentence, wait if classes else send)
 
 
 def judge_coverage(services: Sequence[TierCoverage]) -> Iterator[Finding]:
-    """Whether declared tiers leave requests out, and how far they agree with learnt ones, by service."""
-    for each in services:
-        if not each.declared:
+    """Whether declared tiers cover all requests of a service, and how often they agree with learnt ones."""
+    for of in services:
+        if not of.declared:
             continue
-        told = f"{each.service}: {each.declared / each.requests:.0%} of the requests have a declared tier"
-        if each.both:
-            told += f"; {each.agreeing / each.both:.0%} of {each.both:,} with a learnt tier too agree on hard or easier"
-        is_fine = each.declared >= each.requests and each.agreeing >= _LEAST_AGREEMENT * each.both
+        sentence = f"{of.service}: {of.declared / of.requests:.0%} of the requests have a declared tier"
+        if of.both:
+            sentence += f"; {of.agreeing / of.both:.0%} of {of.both:,} with a learnt tier too agree on hard or easier"
+        is_fine = of.declared >= of.requests and of.agreeing >= _LEAST_AGREEMENT * of.both
         advice = "Let the last rule of traces.tiers match all requests, and check those whose tiers differ."
-        yield Check("tiers", "declared").ok_if(is_fine, f"{told}.", advice)
+        yield Check("tiers", "declared").ok_if(is_fine, f"{sentence}.", advice)
 
 
 def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[int, int] = (0, 0)) -> Iterator[Finding]:
@@ -154,9 +155,9 @@ def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[i
     Whether tiers are available, and what is missing if not.
 
     Args:
-        trust: That in the calibration in force; None where there is none.
-        reference_versions: Versions of reference history.
-        labels: Labels of history when the calibration was frozen, and now.
+        trust: Trust of the calibration in force; None if there is none.
+        reference_versions: Number of model versions in the reference history.
+        labels: Number of labels in the history when the calibration was frozen, and now.
     """
     frozen, now = labels
     tiers, history, hard_rate = (Check("tiers", name) for name in ("calibration", "history", "hard rate"))
@@ -176,8 +177,8 @@ def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[i
             "Replay the probe panel on more models (some hours, a few dollars), then `cliffwatch calibrate`.",
         )
     else:
-        found = "" if trust.auc is None else f", AUC {trust.auc:.2f}"
-        yield tiers.ok(f"Tiers are trusted: {trust.versions} versions of history{found}.")
+        auc = "" if trust.auc is None else f", AUC {trust.auc:.2f}"
+        yield tiers.ok(f"Tiers are trusted: {trust.versions} versions of history{auc}.")
         if trust.hard_rate_reasons:
             yield hard_rate.warning(
                 f"The hard tier's own rate is not trusted: {' '.join(trust.hard_rate_reasons)}",

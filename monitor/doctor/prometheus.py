@@ -1,4 +1,4 @@
-"""Whether Prometheus sees the monitor, and has its rules."""
+"""Checks that Prometheus scrapes the monitor and has loaded its rules."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from monitor.doctor.finding import Check, Finding
 from monitor.errors import UsageError, printable_url
 
 _TIMEOUT_SECONDS = 10.0
-_OURS = "cliffwatch"
-_OUR_SERIES = '{__name__=~"cliffwatch_.+"}'
+_NAME = "cliffwatch"
+_SERIES = '{__name__=~"cliffwatch_.+"}'
 
 
 @dataclass(frozen=True, slots=True)
 class PrometheusFacts:
     """
-    What a Prometheus says.
+    Targets and rules of a Prometheus server.
 
     Attributes:
-        url: Where it is.
-        problem: Why it does not answer; empty where it does.
-        targets: Problem of each scraped target that shows our metrics or is named for us; empty where it is up.
-        alerts: Names of the alerts that it has rules for.
-        failing: Rules of ours that fail, with their error.
+        url: Its address.
+        problem: Why it does not answer; empty if it does.
+        targets: Problem (empty if it is up) of each target that exports Cliffwatch metrics or has its name.
+        alerts: Names of its alerting rules.
+        failing: Cliffwatch rules that fail, with their error.
     """
 
     url: str
@@ -41,47 +41,47 @@ _KNOWN_ALERT = "CapabilityCliff"
 
 def ask_prometheus(url: str) -> PrometheusFacts:
     """
-    Targets and rules of the Prometheus at *url*, which may hold user and password.
+    Ask the Prometheus at *url*, which may contain user and password, for its targets and rules.
 
     Raises:
-        UsageError: *url* is none.
+        UsageError: *url* is not a URL.
     """
     try:
         with httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client:
             active = _get(client, "api/v1/targets", state="active")["activeTargets"]
-            series = _get(client, "api/v1/query", query=f"count by (job, instance) ({_OUR_SERIES})")
+            series = _get(client, "api/v1/query", query=f"count by (job, instance) ({_SERIES})")
             groups = _get(client, "api/v1/rules")["groups"]
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
         raise UsageError("--prometheus is not a URL; write http://127.0.0.1:9090, for example.") from None
     except (httpx.HTTPError, ValueError, KeyError) as error:
         return PrometheusFacts(printable_url(url), problem=str(error) or type(error).__name__)
-    ours = {(found["metric"].get("job"), found["metric"].get("instance")) for found in series["result"]}
+    exporters = {(row["metric"].get("job"), row["metric"].get("instance")) for row in series["result"]}
     rules = [rule for group in groups for rule in group["rules"]]
-    failing = [rule for rule in rules if rule.get("lastError") and _OURS in str(rule.get("query", ""))]
+    failing = [rule for rule in rules if rule.get("lastError") and _NAME in str(rule.get("query", ""))]
     return PrometheusFacts(
         printable_url(url),
-        targets=dict(_targets(active, ours)),
+        targets=dict(_targets(active, exporters)),
         alerts=sorted(rule["name"] for rule in rules if rule["type"] == "alerting"),
         failing=[f"{rule['name']}: {rule['lastError']}" for rule in failing],
     )
 
 
-def _targets(active: Any, ours: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _targets(active: Any, exporters: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for target in active:
         labels: Mapping[str, str] = target["labels"]
-        if (labels.get("job"), labels.get("instance")) in ours or _OURS in labels.get("job", ""):
+        if (labels.get("job"), labels.get("instance")) in exporters or _NAME in labels.get("job", ""):
             yield target["scrapeUrl"], "" if target["health"] == "up" else target["lastError"] or target["health"]
 
 
-def _get(client: httpx.Client, path: str, **asked: str) -> Any:
-    answer = client.get(path, params=asked)
+def _get(client: httpx.Client, path: str, **params: str) -> Any:
+    answer = client.get(path, params=params)
     if answer.is_error:
-        raise ValueError(f"HTTP {answer.status_code}")  # httpx's own words hold the URL
+        raise ValueError(f"HTTP {answer.status_code}")  # httpx's own message contains the URL, with its password
     return answer.json()["data"]
 
 
 def judge_prometheus(facts: PrometheusFacts) -> Iterator[Finding]:
-    """Target up, rules loaded and sound."""
+    """Whether the target is up, and the rules are loaded and work."""
     answer, scraped, rules = (Check("prometheus", name) for name in ("answer", "target", "rules"))
     if facts.problem:
         yield answer.unreachable(f"{facts.url} does not answer: {facts.problem}.", "Check --prometheus.")

@@ -1,4 +1,4 @@
-"""What a handful of records of a topic turn out to be: format, attribute names, contents."""
+"""Samples a few records of a topic: their format, attribute names and contents."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TELLTALES = {row.name.encode(): row.convention for row in ATTRIBUTES if row.fac
 
 
 class Format(StrEnum):
-    """What a record is written in."""
+    """The format of a record."""
 
     NATIVE = "native events"
     OTLP_PROTOBUF = "OTLP protobuf"
@@ -44,15 +44,15 @@ class Format(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Glimpse:
     """
-    One record that was looked at.
+    One record of a sample.
 
     Attributes:
-        format: What it is written in.
-        looks_like: What an unreadable one seems to be, in words; empty for the others.
-        compression: How the payload itself was packed; empty where it was not.
-        conventions: Whose attribute names it uses.
-        libraries: Which libraries wrote its spans.
-        decoded: What it says; nothing where it is unreadable.
+        format: Its format.
+        looks_like: For an unreadable record, what it seems to be; empty for others.
+        compression: Compression of the payload; empty if it is not compressed.
+        conventions: Conventions of its attribute names.
+        libraries: Libraries that wrote its spans.
+        decoded: Its decoded contents; empty if it is unreadable.
         reason: Why it is unreadable, or None.
     """
 
@@ -66,17 +66,17 @@ class Glimpse:
 
     @property
     def words(self) -> str:
-        """What it is written in, and how it was packed."""
+        """Its format and compression."""
         return f"{self.format}, {self.compression}" if self.compression else self.format.value
 
 
 class Dated(NamedTuple):
     """
-    A record, and the last event in it of one producer.
+    Times of a record and of one producer's last event in it.
 
     Attributes:
-        written_at: Unix seconds.
-        ahead_seconds: How long after that the event is dated; negative before.
+        written_at: When the record was written, Unix seconds.
+        ahead_seconds: How much later than that the event is dated; negative if earlier.
     """
 
     written_at: float
@@ -87,21 +87,21 @@ class Dated(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Sample:
     """
-    What some records of one topic turned out to be.
+    Some records of one topic.
 
     Attributes:
-        topic: Where they are from.
-        formats: Records by what they are written in and how they are packed, in words; the most frequent first.
-        conventions: Whose attribute names they use.
-        libraries: Which libraries wrote the spans.
+        topic: Their topic.
+        formats: Their formats with compression, the most frequent first.
+        conventions: Conventions of their attribute names.
+        libraries: Libraries that wrote the spans.
         reasons: Unreadable records by reason.
-        looks_like: What most unreadable ones seem to be.
-        traces: Whole traces, and distinct trace ids among the spans.
-        outcomes: Verdicts, whether with a trace or apart from it.
-        unmapped: Evaluations of which no rule says whether they are a success.
+        looks_like: What most unreadable records seem to be.
+        traces: Number of whole traces and of trace IDs among the spans.
+        outcomes: Number of outcomes, within traces or on their own.
+        unmapped: Evaluations that no rule maps to success or failure.
         versions: Model versions by service.
         written_at: When the newest record was written, Unix seconds, or None.
-        clocks: What each producer's records say of the time.
+        clocks: Times of the records of each producer.
     """
 
     topic: str
@@ -123,46 +123,46 @@ class Sample:
         return sum(self.reasons.values())
 
     @property
-    def is_ours(self) -> bool:
-        """Whether the topic holds what Cliffwatch reads."""
+    def is_readable(self) -> bool:
+        """Whether the topic has traces or outcomes, and at most half of its records are unreadable."""
         return self.traces + self.outcomes + self.unmapped > 0 and 2 * self.unreadable <= self.records
 
 
 def sample(topic: str, records: Iterable[Record], rules: DecodeRules) -> Sample:
-    """What *records* of *topic* are, by their content."""
-    looked_at = list(records)
-    seen = [glimpse(record, rules) for record in looked_at]
-    decoded = [each.decoded for each in seen]
-    native = [trace for each in decoded for trace in each.traces]
-    spans = [span for each in decoded for span in each.spans]
+    """Decode *records* of *topic* and summarise them."""
+    sampled = list(records)
+    seen = [glimpse(record, rules) for record in sampled]
+    decoded = [record.decoded for record in seen]
+    native = [trace for contents in decoded for trace in contents.traces]
+    spans = [span for contents in decoded for span in contents.spans]
     versions: dict[str, set[str]] = defaultdict(set)
     events: list[Trace | Span] = [*native, *spans]
     for event in events:
         if version := _version_of(event):
             versions[event.service or UNKNOWN_SERVICE].add(version)
-    odd = Counter(each.looks_like for each in seen if each.looks_like)
+    unreadable = Counter(record.looks_like for record in seen if record.looks_like)
     return Sample(
         topic=topic,
         records=len(seen),
-        formats=[words for words, _ in Counter(each.words for each in seen).most_common()],
-        conventions=sorted({name for each in seen for name in each.conventions}),
-        libraries=sorted({library for each in seen for library in each.libraries}),
-        reasons=dict(Counter(each.reason.value for each in seen if each.reason is not None).most_common()),
-        looks_like=odd.most_common(1)[0][0] if odd else "",
+        formats=[words for words, _ in Counter(record.words for record in seen).most_common()],
+        conventions=sorted({name for record in seen for name in record.conventions}),
+        libraries=sorted({library for record in seen for library in record.libraries}),
+        reasons=dict(Counter(record.reason.value for record in seen if record.reason is not None).most_common()),
+        looks_like=unreadable.most_common(1)[0][0] if unreadable else "",
         traces=len(native) + len({span.trace_id for span in spans}),
-        outcomes=sum(len(each.outcomes) for each in decoded) + sum(trace.outcome is not None for trace in native),
-        unmapped=sum(each.ignored.get(Ignored.EVALUATION_UNMAPPED, 0) for each in decoded),
+        outcomes=sum(len(d.outcomes) for d in decoded) + sum(trace.outcome is not None for trace in native),
+        unmapped=sum(contents.ignored.get(Ignored.EVALUATION_UNMAPPED, 0) for contents in decoded),
         versions={service: sorted(names) for service, names in sorted(versions.items())},
-        written_at=max((each.timestamp for each in looked_at if each.timestamp is not None), default=None),
-        clocks=_clocks(zip(looked_at, decoded, strict=True)),
+        written_at=max((record.timestamp for record in sampled if record.timestamp is not None), default=None),
+        clocks=_clocks(zip(sampled, decoded, strict=True)),
     )
 
 
 def _clocks(records: Iterable[tuple[Record, Decoded]]) -> Mapping[str, Sequence[Dated]]:
     """
-    By service, environment, version and what else names the client, the last event of each record.
+    The last event of each record, by producer (service, environment, version and client).
 
-    References are history: of any age, and of no clock that matters.
+    Reference history is left out: it may be of any age.
     """
     clocks: dict[str, list[Dated]] = defaultdict(list)
     for record, decoded in records:
@@ -170,7 +170,7 @@ def _clocks(records: Iterable[tuple[Record, Decoded]]) -> Mapping[str, Sequence[
             continue
         events: list[Trace | Span] = [*decoded.traces, *decoded.spans]
         ends, versions = dict[str, float](), dict[str, str]()
-        for event in (each for each in events if each.environment != REFERENCE_ENVIRONMENT):
+        for event in (event for event in events if event.environment != REFERENCE_ENVIRONMENT):
             producer = f"{event.service or UNKNOWN_SERVICE}, {event.environment or PRODUCTION}"
             ends[producer] = max(event.ended_at or event.started_at, ends.get(producer, 0.0))
             if version := _version_of(event):
@@ -189,7 +189,7 @@ def _version_of(event: Trace | Span) -> str | None:
 
 
 def glimpse(record: Record, rules: DecodeRules) -> Glimpse:
-    """What one record is."""
+    """Decode one record, and guess what it is if that fails."""
     value = record.value or b""
     compression = next((name for magic, name in _COMPRESSIONS.items() if value.startswith(magic)), "")
     try:
@@ -207,7 +207,7 @@ def glimpse(record: Record, rules: DecodeRules) -> Glimpse:
     )
 
 
-# Of a payload: in JSON in quotes, in protobuf after tag and length.
+# Names of scopes in a payload: in quotes in JSON, after tag and length in protobuf.
 _SCOPE_NAME = re.compile(rb'(?:"scope"\s*:\s*\{\s*"name"\s*:\s*"|\x0a.\x0a[\x02-\x7f])([A-Za-z][\w./-]{1,126})')
 
 

@@ -93,7 +93,7 @@ def test_a_sample_says_who_was_seen_and_whose_names_are_used() -> None:
 
     found = sample("agent-traces", records, RULES)
 
-    assert found.is_ours
+    assert found.is_readable
     assert ["OTLP protobuf", "native events", "unreadable"] == list(found.formats)
     assert ["OpenInference", "OpenTelemetry GenAI"] == list(found.conventions)
     assert {"shop": ["m-1"], "support-agent": ["m-2", "m-3"]} == dict(found.versions)
@@ -126,8 +126,8 @@ def test_a_topic_of_other_things_is_not_ours() -> None:
     """One stray record of ours among many others makes no topic to read."""
     records = [record(b"{}"), record(b"{}"), record(json.dumps(TRACE).encode())]
 
-    assert not sample("logs", records, RULES).is_ours
-    assert not sample("empty", [], RULES).is_ours
+    assert not sample("logs", records, RULES).is_readable
+    assert not sample("empty", [], RULES).is_readable
 
 
 def with_base64_ids(part: dict[str, Any]) -> dict[str, Any]:
