@@ -1,4 +1,4 @@
-"""Time as an argument: the only module that reads a clock."""
+"""Clocks: the only module that reads the time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the shell takes the time from; the core gets it as an argument."""
+    """Source of the time for code that does I/O; pure functions get the time as an argument."""
 
     def time(self) -> float:
         """Seconds since the Unix epoch, for what is stored or shown."""
@@ -16,7 +16,7 @@ class Clock(Protocol):
         """Seconds from an arbitrary start that never go back, for ages and deadlines."""
 
     def observe(self, event_time: float) -> None:
-        """Learn that an event of *event_time* (Unix seconds) was read; only an event clock listens."""
+        """Note an event of *event_time* (Unix seconds); only an event clock uses it."""
 
 
 class WallClock:
@@ -29,11 +29,11 @@ class WallClock:
         return time.monotonic()
 
     def observe(self, event_time: float) -> None:
-        """Ignored: the wall clock goes by itself."""
+        """Do nothing: the wall clock does not depend on events."""
 
 
 class EventClock:
-    """The newest event time seen so far, for replays: time passes as fast as records are read."""
+    """The latest event time so far, for replays: time passes as fast as records are read."""
 
     def __init__(self) -> None:
         self._now = 0.0

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 def printable_url(url: str) -> str:
     """
-    *url* without what may be a password, however it was typed: nothing up to its last `@`, and no query.
+    *url* without any password, even if it is malformed: everything before its last `@` and the query are cut.
 
     >>> printable_url("postgres:/user:pa/ss@db:5432/cliffwatch?sslmode=require")
     '...@db:5432/cliffwatch'
@@ -28,15 +28,15 @@ class ConfigInvalid(MonitorError):
 
 
 class UsageError(MonitorError):
-    """The command cannot be carried out as it was typed: exit 2."""
+    """The command cannot be run with these arguments: exit code 2."""
 
 
 class RolloutUnknown(UsageError):
-    """No rollout has that id."""
+    """No rollout has that ID."""
 
 
 class DependencyUnreachable(MonitorError):
-    """A broker, database or file is out of reach: exit 3 at start, pause and try again while running."""
+    """A broker, database or file cannot be reached: exit code 3 at start; while running, pause and try again."""
 
     retriable = True
 
@@ -46,11 +46,11 @@ class BrokersUnreachable(DependencyUnreachable):
 
 
 class LedgerUnavailable(DependencyUnreachable):
-    """The database cannot answer now: pause the partitions and try again."""
+    """The database does not answer: pause the partitions and try again."""
 
 
 class LedgerInvalid(MonitorError):
-    """The database answers but holds another schema or a row that cannot be read: stop, a person has to look."""
+    """The database answers, but has another schema or a corrupt row: stop, since a person has to act."""
 
 
 class DeadLetterUnavailable(DependencyUnreachable):
@@ -58,7 +58,7 @@ class DeadLetterUnavailable(DependencyUnreachable):
 
 
 class OffsetFenced(MonitorError):
-    """Another owner moved the offset: forget the batch, never retry it. Not an outage (see `LedgerUnavailable`)."""
+    """Another owner moved the offset: drop the batch and never retry it. Not an outage (see `LedgerUnavailable`)."""
 
 
 class CalibrationInvalid(MonitorError):
@@ -66,16 +66,16 @@ class CalibrationInvalid(MonitorError):
 
 
 class RolloutUnderWay(MonitorError):
-    """Another calibration cannot be put in force: both arms of a rollout are read under this one until it ends."""
+    """Another calibration cannot be put in force, since a rollout is judged under the present one until it ends."""
 
 
 @contextmanager
 def os_errors(kind: type[MonitorError], what: str, advice: str) -> Iterator[None]:
     """
-    Says with an error of *kind* what the operating system refuses.
+    Translate an OSError into an error of *kind*.
 
     Args:
-        kind: The decision that the caller has to take.
+        kind: Class of the new error.
         what: What cannot be done, with the name of the file.
         advice: What to do next; the end of the sentence.
     """

@@ -15,7 +15,7 @@ _FOLD_SECONDS = 60.0
 
 
 class LogLevel(StrEnum):
-    """Lowest level that is written."""
+    """Lowest level to log."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -24,7 +24,7 @@ class LogLevel(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """How a line is written."""
+    """Format of a log line."""
 
     LOGFMT = "logfmt"
     JSON = "json"
@@ -44,8 +44,8 @@ def configure(settings: LogSettings) -> None:
     """
     Send structlog's events, and the warnings of libraries that use stdlib logging, to standard error.
 
-    Libraries (kafka-python, uvicorn) are heard from `warning` up, whatever *settings* says: what they call info is
-    noise beside our own events.
+    Libraries (kafka-python, uvicorn) are logged from `warning` up, whatever the level in *settings*, since their info
+    messages would drown our own events.
     """
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[Processor] = [
@@ -58,7 +58,7 @@ def configure(settings: LogSettings) -> None:
         processors=[*shared, *written],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=False,  # a module's logger made before this call must follow it
+        cache_logger_on_first_use=False,  # loggers that modules created before this call must use it too
     )
     _route_stdlib(shared, written)
 
@@ -78,7 +78,7 @@ def _route_stdlib(shared: list[Processor], written: list[Processor]) -> None:
 
 
 class _Fold(logging.Filter):
-    """Lets a warning of a library through once a minute, and says how often it came in between."""
+    """Logs the same warning of a library at most once a minute, with the number of those left out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,9 +86,9 @@ class _Fold(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         key = (record.name, record.lineno, record.levelname)
-        said_at, folded = self._last.get(key, (-_FOLD_SECONDS, 0))
-        if record.created - said_at < _FOLD_SECONDS:
-            self._last[key] = (said_at, folded + 1)
+        logged_at, folded = self._last.get(key, (-_FOLD_SECONDS, 0))
+        if record.created - logged_at < _FOLD_SECONDS:
+            self._last[key] = (logged_at, folded + 1)
             return False
         if folded:
             record.msg, record.args = f"{record.getMessage()} (and {folded} more like it)", None
@@ -98,14 +98,14 @@ class _Fold(logging.Filter):
 
 def printable(text: str) -> str:
     r"""
-    *text* with each character that would colour a terminal, move its cursor or turn text around written as what it is.
+    Escape characters of *text* that would colour a terminal, move its cursor or change the direction of text.
 
     >>> printable("a\x1b[31m\u202eb")
     'a\\x1b[31m\\u202eb'
     """
     if text.isprintable():
         return text
-    escaped = {each: each.encode("unicode_escape").decode() for each in {*text} - {*"\n\t"} if not each.isprintable()}
+    escaped = {char: char.encode("unicode_escape").decode() for char in {*text} - {*"\n\t"} if not char.isprintable()}
     return text.translate(str.maketrans(escaped))
 
 

@@ -1,4 +1,4 @@
-"""A YAML file as plain values, with the line of each of them, and as settings."""
+"""Parses a YAML file into plain values with their line numbers, and validates them as settings."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from monitor.errors import ConfigInvalid
 _Settings = TypeVar("_Settings", bound=Settings)
 
 KeyPath = tuple[str | int, ...]
-"""The place of a value: keys and list indexes from the root."""
+"""Path of a value: keys and list indexes from the root."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """
-    One thing that is wrong with a file.
+    One problem in a file.
 
     Attributes:
-        line: Line from 1, or 0 where there is none.
+        line: Line from 1, or 0 if there is none.
         sentence: What is wrong, and what is allowed.
     """
 
@@ -42,7 +42,7 @@ class Problem:
 
     @property
     def key(self) -> str:
-        """Keys and list indexes from the root with dots between them; empty for the file as a whole."""
+        """The path with dots between its steps; empty for the file as a whole."""
         return ".".join(str(step) for step in self.path)
 
     def of(self, file_name: str) -> str:
@@ -56,9 +56,9 @@ class ConfigFile:
     A parsed file.
 
     Attributes:
-        values: The root mapping; empty where the file could not be parsed.
+        values: The root mapping; empty if the file cannot be parsed.
         lines: Line, from 1, of each key and list entry.
-        problems: What was wrong with the YAML itself.
+        problems: Problems of the YAML itself.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class ConfigFile:
 
 
 def unknown_key(key: str, allowed: Iterable[str]) -> str:
-    """What is wrong with a key that does not exist, with the one that was probably meant."""
+    """Message for a key that does not exist, with the key that was probably meant."""
     names = list(allowed)
     near = difflib.get_close_matches(key, names, n=1)
     meant = f"did you mean {near[0]}? " if near else ""
@@ -80,10 +80,10 @@ def unknown_key(key: str, allowed: Iterable[str]) -> str:
 
 def bytes_of(path: Path) -> bytes:
     """
-    The bytes of a file that people write by hand.
+    The bytes of a config file.
 
     Raises:
-        OSError: it cannot be read, or has no end (a device).
+        OSError: it cannot be read, or is larger than 16 MiB (such as a device).
     """
     with path.open("rb") as stream:
         content = stream.read(_MOST_BYTES + 1)
@@ -110,30 +110,30 @@ def parse_config_file(content: bytes) -> ConfigFile:
 
 def read_settings(kind: type[_Settings], name: str, content: bytes, *, context: object = None) -> _Settings:
     """
-    What a YAML file that holds nothing but settings of one *kind* says.
+    Read a YAML file with settings of one *kind*.
 
     Args:
-        kind: The model; sections that are empty are as if they were not there.
-        name: The file, for messages.
+        kind: The model; empty sections are ignored.
+        name: Name of the file, for messages.
         content: Its bytes.
-        context: What validators of *kind* need to know.
+        context: Context for the validators of *kind*.
 
     Raises:
         ConfigInvalid: with one line `file:line: key: what is wrong` for every problem; no value is repeated.
     """
     file = parse_config_file(content)
     given = {key: value for key, value in file.values.items() if value is not None}
-    found, problems = checked(kind, given, file, context=context)
-    if problems or found is None:
-        in_order = sorted({*problems}, key=lambda each: (each.line, each.key, each.sentence))
-        raise ConfigInvalid("\n".join(each.of(name) for each in in_order))
-    return found
+    settings, problems = checked(kind, given, file, context=context)
+    if problems or settings is None:
+        in_order = sorted({*problems}, key=lambda problem: (problem.line, problem.key, problem.sentence))
+        raise ConfigInvalid("\n".join(problem.of(name) for problem in in_order))
+    return settings
 
 
 def checked(
     kind: type[_Settings], values: Mapping[str, Any], file: ConfigFile, *, context: object = None
 ) -> tuple[_Settings | None, Sequence[Problem]]:
-    """The settings of *kind* that *values* of *file* are, None where they are none; and what is wrong."""
+    """Validate *values* of *file* as settings of *kind*; returns the settings, None if invalid, and the problems."""
     problems = [*_misread_words(kind, values, file), *file.problems]
     try:
         return kind.model_validate(values, context=context), problems
@@ -142,11 +142,11 @@ def checked(
 
 
 def _misread_words(kind: type[Settings], values: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
-    """Words such as yes and off, which YAML reads as booleans and pydantic takes for 1 and 0."""
+    """Words such as yes and off, which YAML parses as booleans and pydantic accepts as 1 and 0."""
     for path, value in leaves(values, ()):
         setting = setting_at(kind, path) if isinstance(value, bool) else None
-        taken = () if setting is None else (*members(setting.annotation), *get_args(setting.annotation))
-        if setting is not None and bool not in taken and value not in taken:
+        accepted = () if setting is None else (*members(setting.annotation), *get_args(setting.annotation))
+        if setting is not None and bool not in accepted and value not in accepted:
             yield Problem(file.line(path), path, f"{shown(value, setting)} is not allowed ({allowed(setting)})")
 
 
@@ -160,7 +160,7 @@ def leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
 
 
 def _problems_of(error: ValidationError, file: ConfigFile, kind: type[Settings]) -> Iterator[Problem]:
-    """What pydantic does not take of *file*, which holds settings of *kind*."""
+    """Translate pydantic's errors on *file*, which has settings of *kind*."""
     for details in error.errors(include_url=False):
         place = tuple(step for step in details["loc"] if step != "[key]")
         yield Problem(file.line(place), place, _sentence(kind, details))
@@ -183,7 +183,7 @@ def _sentence(kind: type[Settings], details: ErrorDetails) -> str:
 
 
 def shown(value: Any, setting: FieldInfo) -> str:
-    """*value* as a person wrote it, but never free text: it may be a secret."""
+    """*value* as written in the file, but never free text, which may be a secret."""
     is_free = str in members(setting.annotation) or not setting.repr
     match value:
         case bool() | None:

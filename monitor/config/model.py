@@ -1,5 +1,5 @@
 """
-The config: one YAML file, plus `CLIFFWATCH_*` in the environment, which wins.
+The config: one YAML file, overridden by `CLIFFWATCH_*` variables in the environment.
 
 `python -m monitor.config.model` prints the commented reference file with every default.
 """
@@ -49,7 +49,8 @@ class Config(Settings):
 
 
 _SECTIONS = settings_of(Config)
-# Whole keys only: Kubernetes sets CLIFFWATCH_SERVICE_HOST beside a service of that name.
+# Variables with one underscore where two are needed. Whole keys only, since Kubernetes sets CLIFFWATCH_SERVICE_HOST for
+# a service with the name cliffwatch.
 _WITH_ONE_UNDERSCORE = {
     f"{section}_{key}": f"{section}{_DELIMITER}{key}"
     for section, each in _SECTIONS.items()
@@ -62,8 +63,8 @@ def load_config(path: str | Path | None = None) -> Config:
     The checked config of the file at *path* (None: only defaults and the environment).
 
     Raises:
-        ConfigInvalid: with one line `file:line: key: what is wrong (what is allowed)` for every problem; a problem in
-            the environment has the name of the variable for its place.
+        ConfigInvalid: with one line `file:line: key: what is wrong (what is allowed)` for every problem; in the
+            environment, the name of the variable replaces file and line.
     """
     file = ConfigFile() if path is None else parse_config_file(_read(Path(path)))
     given = {name: value for name, value in file.values.items() if value is not None or name not in _SECTIONS}
@@ -93,14 +94,14 @@ def _nested(path: KeyPath, value: Any) -> Any:
 
 
 _Variables = Mapping[KeyPath, tuple[str, Any]]
-"""Name and value of each variable that is set, by the path of its key."""
+"""Name and value of each environment variable, by the path of its key."""
 
 
 def _variables() -> _Variables:
     paths = {variable: _path_of(variable) for variable in sorted(os.environ)}
-    # Kubernetes puts CLIFFWATCH_PORT and the like beside a service of that name.
-    ours = {path: variable for variable, path in paths.items() if path and path[0] in _SECTIONS}
-    return {path: (variable, _decoded(path, os.environ[variable])) for path, variable in ours.items()}
+    # Known sections only: Kubernetes sets CLIFFWATCH_PORT and the like for a service with the name cliffwatch.
+    known = {path: variable for variable, path in paths.items() if path and path[0] in _SECTIONS}
+    return {path: (variable, _decoded(path, os.environ[variable])) for path, variable in known.items()}
 
 
 def _path_of(variable: str) -> tuple[str, ...]:
@@ -121,7 +122,7 @@ def _decoded(path: tuple[str, ...], text: str) -> Any:
         return value
     if is_scalar(entry_kind(setting.annotation)):
         return [word.strip() for word in text.split(",")]
-    return text  # refused later, with what is allowed
+    return text  # validation refuses it
 
 
 def _unknown_variables() -> Iterator[str]:
@@ -135,7 +136,7 @@ def _unknown_variables() -> Iterator[str]:
 
 
 def _secrets(given: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
-    """Passwords in the file itself, which is shown, copied and kept in places where no secret belongs."""
+    """Passwords in the file itself, which is often shown, copied and stored in insecure places."""
     for path, value in leaves(given, ()):
         key = str(path[-1])
         if isinstance(value, str) and value and (key.endswith("_password") or PASSWORD_IN_URL.search(value)):
@@ -147,16 +148,16 @@ def _secrets(given: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
 
 
 def _sorted_sentences(problems: Iterable[Problem], name: str, variables: _Variables) -> list[str]:
-    found = []
+    keyed = []
     for problem in problems:
         variable = _variable(problem.path, variables)
         in_environment = f"{variable}: {problem.key}: {problem.sentence}"
-        found.append((1, 0, in_environment) if variable else (0, problem.line, problem.of(name)))
-    return [sentence for *_, sentence in sorted(found)]
+        keyed.append((1, 0, in_environment) if variable else (0, problem.line, problem.of(name)))
+    return [sentence for *_, sentence in sorted(keyed)]
 
 
 def _variable(path: KeyPath, variables: _Variables) -> str:
-    """The variable that gave the value at *path*, or the list or mapping that lacks it; empty where none did."""
+    """The variable that set the value at *path*, or the list or mapping that should contain it; empty if none did."""
     for end in range(len(path), 0, -1):
         variable, value = variables.get(path[:end], ("", None))
         if variable and (_holds(value, path[end:]) or (len(path) > end + 1 and _holds(value, path[end:-1]))):

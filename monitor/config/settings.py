@@ -1,4 +1,4 @@
-"""What each stage's settings are made of."""
+"""Base class of all settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _SMALLEST, _LARGEST = 1e-9, 1e15  # squares of smaller numbers are 0, and larger
 
 
 class Settings(BaseModel):
-    """Keys of the config that belong together; the string below a key says what it means, with its unit."""
+    """A section of the config; the docstring below each key gives its meaning and unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 

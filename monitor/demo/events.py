@@ -1,4 +1,4 @@
-"""The demo's facts as native events: twelve versions of history, then four rollouts side by side."""
+"""The demo's data as native events: twelve versions of history, then four rollouts at the same time."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class DemoRollout:
     One rollout of the demo.
 
     Attributes:
-        baseline_name: Name that the baseline serves under, where it is not its own: one that also serves must not be
-            missing in the history.
-        halves: Each arm serves its own half of the requests, so that a version can stand against itself.
-        is_canary: The baseline serves one half of the requests before and the other beside the candidate, and nothing
-            ties its requests to the history: no names, and classes of its own. Its tiers are those of its classes.
+        baseline_name: Name of the baseline in its service; empty to use its own, which live traffic would exclude from
+            the history.
+        halves: Each arm serves its own half of the requests, so that a version can be compared with itself.
+        is_canary: The baseline serves one half of the requests before the candidate and the other half at the same
+            time. Its requests have no names and other classes than the history, so tiers come from their classes.
     """
 
     service: str
@@ -47,7 +47,7 @@ class DemoRollout:
 
 
 ROLLOUTS = tuple(DemoRollout(**rollout) for rollout in _MODELS["rollouts"])
-"""A cliff, an ordinary gain, a version against itself, and a regression that is found without any reference."""
+"""A cliff, an ordinary gain, a version against itself, and a regression that is found without reference history."""
 
 _CLASSES = {"relevance": "no_call", "parallel": "parallel_calls", "multiple": "one_of_several"}
 _OTHER_CLASS = "single_call"
@@ -72,11 +72,11 @@ class _Fact:
         name = self.request_id.rpartition("-")[0]
         if self.is_named:
             return name
-        return next((given for part, given in _CLASSES.items() if part in name), _OTHER_CLASS)
+        return next((capability for part, capability in _CLASSES.items() if part in name), _OTHER_CLASS)
 
 
 def demo_events(*, ends_at: datetime = _ENDS_AT) -> Iterator[dict[str, Any]]:
-    """Every event of the demo in the order of time up to *ends_at*, in the form of the native event contract."""
+    """Every event of the demo by time, the last one at *ends_at*, in the format of the native event contract."""
     facts = _read_facts()
     begins = ends_at - 2 * _SERVED
     for number, version in enumerate(HISTORY):
@@ -85,21 +85,21 @@ def demo_events(*, ends_at: datetime = _ENDS_AT) -> Iterator[dict[str, Any]]:
     streams: list[Iterator[dict[str, Any]]] = []
     for rollout in ROLLOUTS:
         before, after = facts[rollout.baseline], facts[rollout.candidate]
-        beside: list[_Fact] = []
+        concurrent: list[_Fact] = []
         if rollout.halves:
-            before, after = before[0::2], after[1::2]  # sorted by request id, so both hold the same mix
+            before, after = before[0::2], after[1::2]  # sorted by request ID, so both halves have the same mix
         elif rollout.is_canary:
-            before, after = ([replace(fact, is_named=False) for fact in each] for each in (before, after))
-            before, beside = before[0::2], before[1::2]
+            before, after = ([replace(fact, is_named=False) for fact in arm] for arm in (before, after))
+            before, concurrent = before[0::2], before[1::2]
         old_name = rollout.baseline_name or rollout.baseline
-        served = ((old_name, before, begins), (old_name, beside, begins + _SERVED))
-        for version, own, starts in (*served, (rollout.candidate_name, after, begins + _SERVED)):
-            streams.append(_served(rollout.service, "production", version, own, starts=starts, lasting=_SERVED))
+        baseline = ((old_name, before, begins), (old_name, concurrent, begins + _SERVED))
+        for version, requests, starts in (*baseline, (rollout.candidate_name, after, begins + _SERVED)):
+            streams.append(_served(rollout.service, "production", version, requests, starts=starts, lasting=_SERVED))
     yield from heapq.merge(*streams, key=lambda event: str(event["started_at"]))
 
 
 def write_demo_events(path: Path, *, ends_at: datetime = _ENDS_AT) -> int:
-    """Write every event of the demo to *path*, one JSON object per line; how many there are."""
+    """Write every event of the demo to *path*, one JSON object per line; returns their number."""
     lines = [json.dumps(event, separators=(",", ":")) + "\n" for event in demo_events(ends_at=ends_at)]
     path.write_text("".join(lines), encoding="utf-8")
     return len(lines)
@@ -109,15 +109,15 @@ def _read_facts() -> dict[str, list[_Fact]]:
     facts: dict[str, list[_Fact]] = defaultdict(list)
     with gzip.open(FACTS, "rt", newline="", encoding="utf-8") as rows:
         for row in csv.DictReader(rows):
-            told = {name: value for name, value in row.items() if value}
-            facts[row["model_version"]].append(convert(told, _Fact, strict=False))
+            filled = {name: value for name, value in row.items() if value}
+            facts[row["model_version"]].append(convert(filled, _Fact, strict=False))
     return facts
 
 
 def _served(
     service: str, environment: str, version: str, facts: Sequence[_Fact], *, starts: datetime, lasting: timedelta
 ) -> Iterator[dict[str, Any]]:
-    """*facts* as requests that came evenly over *lasting*, in an order that is fixed but says nothing."""
+    """*facts* as requests spread evenly over *lasting*, in a fixed pseudo-random order."""
     ordered = sorted(facts, key=lambda fact: hash_of(service, version, fact.request_id, size=16))
     for number, fact in enumerate(ordered):
         started_at = starts + number * lasting / len(ordered)
