@@ -244,7 +244,7 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             return dict(self._entries(node, path, (*above, node)))
         if isinstance(node, yaml.SequenceNode):
-            return [self._value(each, (*path, index), (*above, node)) for index, each in enumerate(node.value)]
+            return [self._value(entry, (*path, index), (*above, node)) for index, entry in enumerate(node.value)]
         return self._scalar(node, path)
 
     def _entries(
@@ -263,7 +263,7 @@ class _Reader:
 
     def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
         if node.tag == "tag:yaml.org,2002:timestamp":
-            return node.value  # a day is text to us: YYYY-MM-DD needs no quotes
+            return node.value  # a date stays text, so that YYYY-MM-DD needs no quotes
         try:
             node.value = _text(node)
             return self._loader.construct_object(node)

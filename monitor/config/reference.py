@@ -1,4 +1,4 @@
-"""Settings in words: what each key allows, and the commented reference file with every default."""
+"""Describes settings: the allowed values of each key, and the commented reference file with every default."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ _LIMITS = {
     "le": "of at most {}",
     "min_length": "that is not empty",
 }
-"""By the attribute of a constraint that holds it."""
+"""Wording of a limit, by the attribute of its constraint."""
 
 
 def settings_of(kind: Any) -> Mapping[str, FieldInfo]:
-    """Keys of the settings model *kind*, or of the one that it may be, in order; empty for any other type."""
-    models = (each for each in members(kind) if isinstance(each, type) and issubclass(each, BaseModel))
+    """Keys of the settings model *kind*, or of the first model in a union; empty for any other type."""
+    models = (member for member in members(kind) if isinstance(member, type) and issubclass(member, BaseModel))
     return next((model.model_fields for model in models), {})
 
 
 def setting_at(kind: Any, path: Iterable[str | int]) -> FieldInfo | None:
-    """The setting that *path*, keys and list indexes, leads to from the settings model *kind*; None for no such key."""
-    found = None
+    """The setting at *path* (keys and list indexes) in the settings model *kind*; None if there is no such key."""
+    setting = None
     for step in path:
         entry = entry_kind(kind) if isinstance(step, int) or issubclass(_container(kind), Mapping) else None
-        found = settings_of(kind).get(str(step)) if entry is None else FieldInfo.from_annotation(entry)
-        if found is None:
+        setting = settings_of(kind).get(str(step)) if entry is None else FieldInfo.from_annotation(entry)
+        if setting is None:
             return None
-        kind = found.annotation
-    return found
+        kind = setting.annotation
+    return setting
 
 
 def allowed(setting: FieldInfo) -> str:
-    """What you may write for *setting*, in words."""
+    """The values that *setting* allows, in words."""
     limits = [
         words.format(getattr(limit, name))
         for limit in setting.metadata
@@ -65,12 +65,12 @@ def allowed(setting: FieldInfo) -> str:
 
 
 def is_scalar(kind: Any) -> bool:
-    """Whether a value of type *kind* is written as one word, so that an environment variable holds it as it is."""
+    """Whether a value of type *kind* is a single word, so that an environment variable can hold it without JSON."""
     return all(member in _SCALAR_WORDS or _choices(member) for member in members(kind))
 
 
 def entry_kind(kind: Any) -> Any:
-    """Type of what the list or mapping *kind* holds; None for any other type."""
+    """Type of the entries of the list or mapping *kind*; None for any other type."""
     arguments = next((get_args(member) for member in members(kind) if get_args(member)), ())
     values = [argument for argument in arguments if argument is not Ellipsis]
     return values[-1] if values else None
@@ -86,23 +86,23 @@ def reference_config(kind: Any) -> str:
 
 
 KeyPath = tuple[str, ...]
-"""Section and keys."""
+"""Path of a key: section and keys below it."""
 
 
 def chosen_config(kind: Any, choices: Mapping[KeyPath, tuple[Any, str]], *, head: str) -> str:
     """
-    A commented YAML file with these keys only; all others keep their defaults.
+    A commented YAML file with the keys in *choices* only; all others keep their defaults.
 
     Args:
         kind: Settings model of the whole config.
-        choices: By the place of a key, its value and why it has that: a sentence, or empty.
+        choices: By path of the key, its value and a sentence with the reason, or an empty string.
         head: The first comment, without comment signs.
     """
     return "".join([*_comment(head, indent=0), *_keys(kind, choices=choices)])
 
 
 def _keys(kind: Any, path: KeyPath = (), choices: Mapping[KeyPath, tuple[Any, str]] | None = None) -> Iterator[str]:
-    """Lines of the keys of *kind*, which are at *path*: those that *choices* lead to; None for all, with defaults."""
+    """Lines for the keys of *kind* at *path*: those in *choices*, or all keys with their defaults if that is None."""
     indent = 2 * len(path)
     for name, setting in settings_of(kind).items():
         here = (*path, name)
@@ -125,12 +125,12 @@ def _keys(kind: Any, path: KeyPath = (), choices: Mapping[KeyPath, tuple[Any, st
 
 
 def summary(kind: Any) -> str:
-    """What the settings model *kind* is about: the first line of its docstring."""
+    """The first line of the docstring of the settings model *kind*."""
     return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
 def default_of(setting: FieldInfo) -> Any:
-    """Value of *setting* where nothing is written; undefined where it is required."""
+    """Default of *setting*; undefined if it is required."""
     return setting.get_default(call_default_factory=True)
 
 
@@ -152,13 +152,13 @@ def _container(kind: Any) -> type:
 
 
 def members(kind: Any) -> tuple[Any, ...]:
-    """The types that a union may be, without their own limits, or *kind* alone."""
-    found = get_args(kind) if get_origin(kind) in {Union, types.UnionType} else (kind,)
-    return tuple(get_args(each)[0] if get_origin(each) is Annotated else each for each in found)
+    """The types of a union, or *kind* itself, without their constraints."""
+    kinds = get_args(kind) if get_origin(kind) in {Union, types.UnionType} else (kind,)
+    return tuple(get_args(member)[0] if get_origin(member) is Annotated else member for member in kinds)
 
 
 def _choices(kind: Any) -> Sequence[str]:
-    """The words of a literal or an enumeration; none for any other type."""
+    """The values of a literal or an enumeration; none for any other type."""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return [str(member.value) for member in kind]
     return [yaml_value(value) for value in get_args(kind)] if get_origin(kind) is Literal else ()

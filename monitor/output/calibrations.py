@@ -1,4 +1,4 @@
-"""A calibration as JSON: the one shape that `calibrate` and `calibrations` print, with what its history did by tier."""
+"""A calibration as JSON, and the outcomes of its history by tier, for `calibrate` and `calibrations`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from monitor.ledger.ledger import CalibrationRecord
 from monitor.output.plain import Json, fields_of, iso_time, plain
 from monitor.rollout.wording import one_line, percent
 
-_LONGEST_NAME = 30  # six columns of rates beside it fit a terminal of 80 columns
+_LONGEST_NAME = 30  # with six columns of rates, this fits into a terminal of 80 columns
 
 ALL_TIERS = (*TIERS, Tier.UNTIERED)
-"""Every tag that a request may carry, easiest first, the one without a tier last."""
+"""Every tier, easiest first, untiered last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Labelled requests, and those of them that failed."""
+    """Labelled requests and failures."""
 
     requests: int = 0
     failures: int = 0
@@ -45,8 +45,8 @@ class TierTable:
     """
     A labelled history by tier.
 
-    Where the calibration learnt from that very history, its tags have seen the outcomes that are counted here: rates
-    of easy requests look a little lower, those of hard ones a little higher than new versions will show.
+    If the calibration learnt from this history, its tags depend on the outcomes counted here: rates of easy requests
+    look slightly lower, and those of hard requests slightly higher, than they will be for new versions.
 
     Attributes:
         versions: Tally by version and tier; versions in order of first appearance.
@@ -57,8 +57,8 @@ class TierTable:
     capabilities: Mapping[str, Tally]
 
     def traffic_share(self, tier: Tier) -> float:
-        """Share of the requests that carry the tag *tier*, ratio 0 to 1."""
-        requests = sum(self.of_tier(each).requests for each in ALL_TIERS)
+        """Share of the requests with the tag *tier*, ratio 0 to 1."""
+        requests = sum(self.of_tier(other).requests for other in ALL_TIERS)
         return self.of_tier(tier).requests / requests if requests else 0.0
 
     def of_version(self, model_version: str) -> Tally:
@@ -71,13 +71,13 @@ class TierTable:
 
 
 def tier_table(history: Iterable[LabelledRequest], calibration: Calibration) -> TierTable:
-    """*history* as *calibration* tags it."""
+    """Tag *history* with *calibration*, and tally it."""
     versions: dict[str, dict[Tier, Tally]] = defaultdict(lambda: defaultdict(Tally))
     capabilities: dict[str, Tally] = defaultdict(Tally)
     for request in history:
-        one = Tally(1, int(request.failed))
-        versions[request.model_version][calibration.tag(request.features).tier] += one
-        capabilities[request.features.capability] += one
+        tally = Tally(1, int(request.failed))
+        versions[request.model_version][calibration.tag(request.features).tier] += tally
+        capabilities[request.features.capability] += tally
     return TierTable(
         {version: {tier: tiers[tier] for tier in ALL_TIERS if tier in tiers} for version, tiers in versions.items()},
         dict(sorted(capabilities.items())),
@@ -85,18 +85,18 @@ def tier_table(history: Iterable[LabelledRequest], calibration: Calibration) -> 
 
 
 Rows = Sequence[Sequence[str]]
-"""A table in words, the titles of its columns first."""
+"""A table of strings; the first row has the titles of the columns."""
 
 
 def history_rows(history: TierTable, *, is_trusted: bool) -> Sequence[Rows]:
-    """What *history* did by version and tier, or without trusted tiers who failed and at what; `-` is not known."""
+    """Failure rates by version and tier; without trusted tiers, by version and by capability. `-` means unknown."""
     if not is_trusted:
         by_version = {version: history.of_version(version) for version in history.versions}
         by_name = {"failure rate by version": by_version, "failure rate by capability": history.capabilities}
         tables = []
         for title, tallies in by_name.items():
-            named = [(name, f"{each.failures:,}/{each.requests:,}", each.words) for name, each in tallies.items()]
-            tables.append([(title, "", ""), *named])
+            lines = [(name, f"{tally.failures:,}/{tally.requests:,}", tally.words) for name, tally in tallies.items()]
+            tables.append([(title, "", ""), *lines])
         return tables
     shown = [tier for tier in ALL_TIERS if history.of_tier(tier).requests or tier != Tier.UNTIERED]
     share = [percent(history.traffic_share(tier)) for tier in shown]
@@ -110,7 +110,7 @@ def history_rows(history: TierTable, *, is_trusted: bool) -> Sequence[Rows]:
 
 @dataclass(frozen=True, slots=True)
 class KeptCalibration:
-    """A calibration, what the ledger says of it, and whether requests are tagged under it now."""
+    """A calibration in the ledger, with its record, and whether it is in force."""
 
     calibration: Calibration
     record: CalibrationRecord
@@ -119,7 +119,7 @@ class KeptCalibration:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationComparison:
-    """Two calibrations, and the requests by (tier under *first*, tier under *second*)."""
+    """Two calibrations, and the number of requests by (tier under *first*, tier under *second*)."""
 
     first: KeptCalibration
     second: KeptCalibration

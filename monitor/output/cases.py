@@ -1,4 +1,4 @@
-"""Cases and what to label next as JSON, cases as a probe set, and the history of a class in Markdown."""
+"""Cases and requests to label next as JSON, cases as a probe set, and the history of a class as Markdown."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from monitor.trace.model import PROBES_ENVIRONMENT
 @dataclass(frozen=True, slots=True)
 class TraceLinks:
     """
-    Links to where traces are looked at.
+    Builds links to traces.
 
     Attributes:
-        template: URL with {trace_id}, {service}, {environment} and {model_version} to fill in; empty for no links.
+        template: URL with the placeholders {trace_id}, {service}, {environment} and {model_version}; empty for no
+            links.
     """
 
     template: str = ""
@@ -39,7 +40,7 @@ class TraceLinks:
 
 
 def cases_json(record: RolloutRecord, cases: Cases, links: TraceLinks) -> Json:
-    """*cases* of a rollout, grouped by signature; `state` says whether the rollout brought it."""
+    """*cases* of a rollout, grouped by signature; `state` says whether the signature is new with the rollout."""
     rollout, states = record.rollout, record.new_failures
     return {
         "rollout": rollout.rollout_id,
@@ -57,17 +58,17 @@ def cases_json(record: RolloutRecord, cases: Cases, links: TraceLinks) -> Json:
 
 
 def labels_json(record: RolloutRecord, plan: LabelPlan, links: TraceLinks) -> Json:
-    """What to label next in a rollout, with links to the traces."""
-    where, of = record.rollout, links.of
-    labels = [{**fields_of(each), "link": of(where, each.trace_id, getattr(where, each.arm))} for each in plan.labels]
-    return {"rollout": where.rollout_id, **fields_of(plan), "labels": labels}
+    """The requests to label next in a rollout, with links to their traces."""
+    rollout = record.rollout
+    labels = [{**fields_of(r), "link": links.of(rollout, r.trace_id, getattr(rollout, r.arm))} for r in plan.labels]
+    return {"rollout": rollout.rollout_id, **fields_of(plan), "labels": labels}
 
 
 def probe_set(rollout: Rollout, cases: Cases, links: TraceLinks) -> Iterator[Json]:
     """
-    *cases* as native events, for `replay` and for an eval harness that asks these requests again.
+    *cases* as native events, for `replay`, or for an eval harness that runs these requests again.
 
-    They have no outcome: they were chosen because they failed, so their runs are not a fair sample.
+    The events have no outcome: they were chosen because they failed, so their outcomes would be a biased sample.
     """
     for signature, group in by_signature(cases.cases):
         for case in group:
@@ -92,12 +93,12 @@ def probe_set(rollout: Rollout, cases: Cases, links: TraceLinks) -> Iterator[Jso
 
 def class_history(capability: str, past: Sequence[tuple[RolloutRecord, Cases]], links: TraceLinks) -> str:
     """
-    What each rollout did to a class and by which failures, with links, as Markdown.
+    The history of a class as Markdown: its rates and failures in each rollout, with links to traces.
 
     Args:
         capability: The class.
         past: Rollouts with their cases of that class, the latest first.
-        links: Where traces are looked at.
+        links: Builds the links.
     """
     environment = templates_of("monitor.output", lstrip_blocks=True)
     environment.filters["time"] = iso_time

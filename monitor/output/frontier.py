@@ -1,7 +1,7 @@
 """
-Which model version for which capability class, and for runs of which length: pass rates with bounds.
+Compares model versions: pass rates with bounds by capability class or by length of the runs.
 
-By class they are of the hard tier, beside cost and latency; by length they are of all requests.
+By class, rates are those of the hard tier, with cost and latency; by length, those of all requests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Counts = Mapping[tuple[str, str], Counter[str]]
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a request of a model version takes; None where nothing says so."""
+    """Cost and latency of a request of a model version; None if unknown."""
 
     cost_usd: float | None = None
     seconds_p95: float | None = None
@@ -35,7 +35,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class VersionRate:
-    """Hard-tier pass rate (ratio 0 to 1, with 90 % bounds) of one version, and what its requests take."""
+    """Hard-tier pass rate (ratio 0 to 1, with 90 % bounds) of one version, and the cost of its requests."""
 
     model_version: str
     requests: int
@@ -49,9 +49,9 @@ class ClassFrontier:
     The versions of one capability class.
 
     Attributes:
-        best: The version with the highest pass rate; None where none has enough labelled hard requests.
-        alike: Versions whose bounds reach those of the best: chance may have ordered them.
-        versions: All that have enough, the best first.
+        best: The version with the highest pass rate; None if none has enough labelled hard requests.
+        alike: Versions whose bounds overlap those of the best, so that the order may be due to chance.
+        versions: All versions with enough labelled hard requests, the best first.
     """
 
     capability: str
@@ -61,7 +61,7 @@ class ClassFrontier:
 
 
 def class_frontiers(counts: Counts, uses: Mapping[str, Use], *, min_requests: int) -> Sequence[ClassFrontier]:
-    """Each capability class of *counts*, in order of its name; a version counts from *min_requests* on."""
+    """Each capability class of *counts*, by name; versions with fewer than *min_requests* are left out."""
     classes: dict[str, list[VersionRate]] = defaultdict(list)
     for (capability, version), labels in counts.items():
         versions = classes[capability]
@@ -72,7 +72,7 @@ def class_frontiers(counts: Counts, uses: Mapping[str, Use], *, min_requests: in
 
 
 def live_counts(counters: Mapping[CounterKey, int], service: str, environment: str) -> Counts:
-    """Labelled hard requests as they were tagged when they came: what the dashboards show."""
+    """Labelled requests that were tagged as hard when they arrived, as on the dashboards."""
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for key, value in _hard(counters, service, environment):
         if key.name is CounterName.OUTCOMES:
@@ -81,7 +81,7 @@ def live_counts(counters: Mapping[CounterKey, int], service: str, environment: s
 
 
 def panel_counts(results: Iterable[ProbeResult], tier_of: Callable[[str, str], Tier]) -> Counts:
-    """Labelled runs of hard probes, whenever they ran; *tier_of* a capability and probe holds for all versions."""
+    """Labelled runs of hard probes; *tier_of* gives the tier of a capability and probe, the same for all versions."""
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for result in results:
         if tier_of(result.capability, result.item) in HARD_TIER:
@@ -95,7 +95,7 @@ def live_uses(counters: Mapping[CounterKey, int], service: str, environment: str
     sums: dict[str, Counter[tuple[CounterName, str]]] = defaultdict(Counter)
     for key, value in _hard(counters, service, environment):
         sums[key.model_version][key.name, key.detail] += value
-    return {version: _use(each) for version, each in sums.items()}
+    return {version: _use(of_version) for version, of_version in sums.items()}
 
 
 def _hard(counters: Mapping[CounterKey, int], service: str, environment: str) -> Iterator[tuple[CounterKey, int]]:
@@ -107,14 +107,14 @@ def _hard(counters: Mapping[CounterKey, int], service: str, environment: str) ->
 @dataclass(frozen=True, slots=True)
 class LengthRate:
     """
-    How the runs of one length end.
+    Outcomes of the runs in one range of lengths.
 
     Attributes:
-        longer_than: The length that they exceed; None where theirs is unknown.
-        up_to: The length that they do not exceed; None where there is no such bound.
+        longer_than: Lower end of the range, exclusive; None for runs of unknown length.
+        up_to: Upper end, inclusive; None if there is none.
         requests: Runs, labelled or not.
-        pass_rate: Ratio 0 to 1, with 90 % bounds; None where too few are labelled.
-        budgets: Requests whose budget lies in this length: the budget line.
+        pass_rate: Ratio 0 to 1, with 90 % bounds; None if too few are labelled.
+        budgets: Requests whose budget lies in this range.
     """
 
     longer_than: int | None
@@ -128,13 +128,13 @@ class LengthRate:
 @dataclass(frozen=True, slots=True)
 class VersionHorizon:
     """
-    How often runs of a version pass as they get longer.
+    Pass rates of a version by the length of its runs.
 
     Attributes:
-        passes_80_up_to: Up to this length runs of every length are shown to pass at least 80 % of the time; None where
-            not even the shortest are.
-        passes_50_up_to: The same of half of the time.
-        lengths: The shortest first, those of unknown length last.
+        passes_80_up_to: Greatest length up to which runs of every length are proven to pass at least 80 % of the time;
+            None if there is none.
+        passes_50_up_to: The same for 50 %.
+        lengths: Ranges of lengths, the shortest first, unknown lengths last.
     """
 
     model_version: str
@@ -146,24 +146,24 @@ class VersionHorizon:
 def version_horizons(
     counters: Mapping[CounterKey, int], service: str, environment: str, unit: Horizon, *, min_requests: int
 ) -> Sequence[VersionHorizon]:
-    """Each version of a service, in order of its name; a length has a pass rate from *min_requests* labels on."""
+    """Each version of a service, by name; a length with fewer than *min_requests* labels has no pass rate."""
 
     def count(name: CounterName, version: str, *detail: object) -> int:
         key = CounterKey(name, service, environment, version, detail=" ".join(map(str, (unit, *detail))))
         return counters.get(key, 0)
 
     def rate(version: str, length: int | str, up_to: int | None) -> LengthRate:
-        ends = {end: count(CounterName.HORIZON, version, length, end) for end in ("success", "failure", "unlabelled")}
-        labelled, budgets = ends["success"] + ends["failure"], count(CounterName.HORIZON_BUDGETS, version, length)
+        runs = {end: count(CounterName.HORIZON, version, length, end) for end in ("success", "failure", "unlabelled")}
+        labelled, budgets = runs["success"] + runs["failure"], count(CounterName.HORIZON_BUDGETS, version, length)
         longer_than = None if length == UNKNOWN_LENGTH else int(length)
-        passing = _pass_rate(ends["failure"], labelled) if labelled >= min_requests else None
-        return LengthRate(longer_than, up_to, sum(ends.values()), labelled, passing, budgets)
+        pass_rate = _pass_rate(runs["failure"], labelled) if labelled >= min_requests else None
+        return LengthRate(longer_than, up_to, sum(runs.values()), labelled, pass_rate, budgets)
 
     of = (CounterName.HORIZON, service, environment)
     versions = sorted({key.model_version for key in counters if (key.name, key.service, key.environment) == of})
     horizons = []
     for version in versions:
-        lengths = [each for each in (rate(version, *length) for length in _LENGTHS) if each.requests or each.budgets]
+        lengths = [r for r in (rate(version, *length) for length in _LENGTHS) if r.requests or r.budgets]
         horizons.append(VersionHorizon(version, _passes_up_to(0.8, lengths), _passes_up_to(0.5, lengths), lengths))
     return horizons
 
@@ -172,7 +172,7 @@ _LENGTHS = (*pairwise(LENGTHS), (LENGTHS[-1], None), (UNKNOWN_LENGTH, None))
 
 
 def _passes_up_to(least: float, lengths: Iterable[LengthRate]) -> int | None:
-    known = [(each.pass_rate.lower, each.up_to) for each in lengths if each.pass_rate and each.up_to]
+    known = [(length.pass_rate.lower, length.up_to) for length in lengths if length.pass_rate and length.up_to]
     return max((up_to for _, up_to in takewhile(lambda rate: rate[0] >= least, known)), default=None)
 
 
@@ -191,9 +191,9 @@ def _use(sums: Counter[tuple[CounterName, str]]) -> Use:
 
 
 def _frontier(capability: str, rates: Iterable[VersionRate]) -> ClassFrontier:
-    versions = sorted(rates, key=lambda each: (-each.pass_rate.estimate, -each.requests, each.model_version))
+    versions = sorted(rates, key=lambda rate: (-rate.pass_rate.estimate, -rate.requests, rate.model_version))
     if not versions:
         return ClassFrontier(capability, None, (), ())
     best, *others = versions
-    alike = [each.model_version for each in others if each.pass_rate.upper >= best.pass_rate.lower]
+    alike = [other.model_version for other in others if other.pass_rate.upper >= best.pass_rate.lower]
     return ClassFrontier(capability, best.model_version, alike, versions)

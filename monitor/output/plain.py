@@ -1,4 +1,4 @@
-"""Values as JSON, by their types: a field that a type gains is printed without further work."""
+"""Converts values to JSON by their types, so that new fields of a type appear without further code."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from msgspec import to_builtins
 from pydantic import BaseModel
 
 Json = dict[str, Any]
-"""An object of JSON."""
+"""A JSON object."""
 
 
 @singledispatch
 def plain(value: object) -> Any:
     """
-    *value* as `json.dumps` takes it.
+    Convert *value* for `json.dumps`.
 
     Dataclasses, structs, models and named tuples become objects with their fields, enums their values. A field whose
-    name ends in `_at` holds Unix seconds and is written as ISO 8601. Register a type here whose public shape differs
-    from its fields.
+    name ends in `_at` has Unix seconds and becomes ISO 8601. Register a function for a type whose JSON differs from its
+    fields.
     """
     return fields_of(value) if _names(value) else to_builtins(value)
 
@@ -40,9 +40,9 @@ def _sequence(value: Iterable[object]) -> Any:
 
 
 def fields_of(value: object) -> Json:
-    """The fields of *value* as an object, whatever shape its type is registered with."""
-    found = ((name, getattr(value, name)) for name in _names(value))
-    return {name: iso_time(at) if name.endswith("_at") and isinstance(at, float) else plain(at) for name, at in found}
+    """The fields of *value* as an object, ignoring any function registered for its type."""
+    fields = ((name, getattr(value, name)) for name in _names(value))
+    return {name: iso_time(v) if name.endswith("_at") and isinstance(v, float) else plain(v) for name, v in fields}
 
 
 def iso_time(unix_seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""A rollout as JSON: the one shape that `replay --output json`, the HTTP interface and the status page show."""
+"""A rollout as JSON, the same for `--output json`, the HTTP API and the status page."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from monitor.rollout.tracker import earlier
 from monitor.rollout.verdict import FailureRate, Interval, ShareComparison, TierComparison, Verdict, VerdictState
 
 NOT_LOOKED_AT = "not looked at yet"
-"""The reason of a rollout that has no verdict so far."""
+"""The reason shown for a rollout without a verdict."""
 
 _MOST_URGENT_FIRST = (VerdictState.REGRESSION, VerdictState.CLIFF, VerdictState.WAITING, VerdictState.OK)
-_NOBODY = FailureRate(0, 0, None, None)
+_NO_REQUESTS = FailureRate(0, 0, None, None)
 _NOT_REVIEWED = Verdict(
     state=VerdictState.WAITING,
     reasons=(NOT_LOOKED_AT,),
@@ -27,7 +27,7 @@ _NOT_REVIEWED = Verdict(
     requests_to_verdict=0,
     share=None,
     decomposition=None,
-    aggregate=TierComparison(_NOBODY, _NOBODY, None),
+    aggregate=TierComparison(_NO_REQUESTS, _NO_REQUESTS, None),
     tiers={},
     calibration_id="",
 )
@@ -35,7 +35,7 @@ _NOT_REVIEWED = Verdict(
 
 @dataclass(frozen=True, slots=True)
 class RecordCounts:
-    """Records read, traces counted, traces that came again, records that say nothing, traces without an outcome."""
+    """Records read, traces counted, duplicate traces, dead letters, and traces without an outcome."""
 
     read: int
     counted: int
@@ -45,24 +45,24 @@ class RecordCounts:
 
 
 def story(record: RolloutRecord, records: Iterable[RolloutRecord]) -> Sequence[tuple[float, str]]:
-    """What happened to *record*, oldest first: when (Unix seconds), and what; *records* say whether it is a retry."""
+    """Events of *record* with their time (Unix seconds), oldest first; *records* show whether it is a retry."""
     rollout = record.rollout
-    is_retry = rollout.candidate in {each.candidate for each in earlier(rollout, [each.rollout for each in records])}
-    told = [(rollout.started_at, "started again; the earlier attempt does not count" if is_retry else "started")]
-    before = ""
+    is_retry = rollout.candidate in {past.candidate for past in earlier(rollout, [other.rollout for other in records])}
+    events = [(rollout.started_at, "started again; the earlier attempt does not count" if is_retry else "started")]
+    previous = ""
     for at, state in record.changes:
-        told.append((at, f"{before} became {state}" if before else f"first verdict: {state}"))
-        before = state
+        events.append((at, f"{previous} became {state}" if previous else f"first verdict: {state}"))
+        previous = state
     if rollout.ended_at is not None:
-        told.append((rollout.ended_at, f"ended: {rollout.end_reason.replace('_', ' ')}"))
-    return told
+        events.append((rollout.ended_at, f"ended: {rollout.end_reason.replace('_', ' ')}"))
+    return events
 
 
 def rollout_json(record: RolloutRecord) -> Json:
     """
-    *record* with every field of its verdict and full floats; times are ISO 8601 in UTC.
+    *record* with every field of its verdict; numbers are not rounded, times are ISO 8601 in UTC.
 
-    What is not known is null: `ended_at` while the rollout is under way, and all numbers before the first review.
+    Unknown values are null: `ended_at` while the rollout is under way, and all numbers before the first review.
     """
     rollout, verdict = plain(record.rollout), plain(record.verdict or _NOT_REVIEWED)
     if record.verdict is None:
@@ -78,7 +78,7 @@ def rollout_json(record: RolloutRecord) -> Json:
 
 
 def rollouts_json(records: Iterable[RolloutRecord]) -> Json:
-    """A list of rollouts, as `verdict` and `rollouts list` print it."""
+    """A list of rollouts, for `verdict` and `rollouts list`."""
     return {"rollouts": [rollout_json(record) for record in records]}
 
 
@@ -98,7 +98,7 @@ def replay_json(snapshot: Snapshot) -> Json:
 
 
 def record_counts(counters: Mapping[CounterKey, int], *, since: Mapping[CounterKey, int] | None = None) -> RecordCounts:
-    """The sums of *counters*, less what they were before (*since*)."""
+    """The totals of *counters*, minus those of *since*."""
     totals = counter_totals(counters)
     totals.subtract(counter_totals(since or {}))
     return RecordCounts(
@@ -111,7 +111,7 @@ def record_counts(counters: Mapping[CounterKey, int], *, since: Mapping[CounterK
 
 
 def counter_totals(counters: Mapping[CounterKey, int]) -> Counter[CounterName]:
-    """*counters*, each added up over its labels."""
+    """Each counter summed over its labels."""
     totals: Counter[CounterName] = Counter()
     for key, value in counters.items():
         totals[key.name] += value
@@ -119,7 +119,7 @@ def counter_totals(counters: Mapping[CounterKey, int]) -> Counter[CounterName]:
 
 
 def urgency(record: RolloutRecord) -> int:
-    """The place of *record* in a list that begins with what you need to look at first."""
+    """Sort key of *record*: the lowest needs attention first."""
     return _MOST_URGENT_FIRST.index(record.state)
 
 
@@ -140,9 +140,9 @@ def _share(share: ShareComparison) -> Json:
 
 
 def _flat(name: str, interval: Interval | None, *, prefix: str = "") -> Json:
-    """*interval* as fields of what it belongs to: its estimate by *name*, its bounds by the *prefix*."""
+    """*interval* as flat fields: the estimate as *name*, the bounds with *prefix*."""
     names = {"estimate": name, "lower": f"{prefix}lower", "upper": f"{prefix}upper"}
-    return {shown: None if interval is None else getattr(interval, each) for each, shown in names.items()}
+    return {key: None if interval is None else getattr(interval, part) for part, key in names.items()}
 
 
 @plain.register

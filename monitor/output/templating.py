@@ -1,4 +1,4 @@
-"""What all templates of documents share: how they are read, what they may draw, and how they write numbers."""
+"""Sets up Jinja for all documents: loading and escaping, charts, and filters that format numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monitor.rollout.wording import markdown, percent, points, signed, with_boun
 
 
 def templates_of(package: str, **options: Any) -> Environment:
-    """The templates of *package*: what goes into HTML is escaped, and a value that is not given is an error."""
+    """The templates of *package*; values in HTML are escaped, and a missing value is an error."""
     environment = Environment(
         loader=PackageLoader(package),
         autoescape=select_autoescape(),
@@ -19,7 +19,7 @@ def templates_of(package: str, **options: Any) -> Environment:
         trim_blocks=True,
         **options,
     )
-    environment.globals |= {each.__name__: each for each in (coverage_chart, parts_chart, rates_chart, share_chart)}
-    environment.filters |= {each.__name__: each for each in (percent, points, signed, with_bounds)}
+    environment.globals |= {chart.__name__: chart for chart in (coverage_chart, parts_chart, rates_chart, share_chart)}
+    environment.filters |= {form.__name__: form for form in (percent, points, signed, with_bounds)}
     environment.filters["text"] = markdown
     return environment

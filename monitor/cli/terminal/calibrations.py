@@ -1,4 +1,4 @@
-"""What a person reads of a calibration in a terminal: trust, tier table, reliability curve, lists."""
+"""Prints calibrations in the terminal: trust, table of tiers, reliability curve, lists."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _DAY = len("2026-11-23")
 def print_calibrate(
     console: Console, records: RecordCounts, kept: KeptCalibration, promotion: str, history: TierTable
 ) -> None:
-    """What `calibrate` did, and whether to trust its calibration."""
+    """Print the result of `calibrate`, and whether the calibration is trusted."""
     if records.read:
-        new = f"{records.counted:,} traces counted, {records.duplicate:,} known already"
-        left = f"{records.dead_lettered:,} unreadable, {records.unlabelled:,} without an outcome"
-        print_line(console, f"{records.read:,} records read, {new}, {left}.")
+        usable = f"{records.counted:,} traces counted, {records.duplicate:,} known already"
+        unusable = f"{records.dead_lettered:,} unreadable, {records.unlabelled:,} without an outcome"
+        print_line(console, f"{records.read:,} records read, {usable}, {unusable}.")
     print_calibration(console, kept)
     for titles, *rows in history_rows(history, is_trusted=kept.calibration.trust.is_trusted):
         console.print(Padding(columns(*titles, rows=rows), INDENT))
@@ -37,7 +37,7 @@ def print_calibrate(
 
 
 def print_calibration(console: Console, kept: KeptCalibration) -> None:
-    """What one calibration rests on, whether it is trusted, and its reliability curve."""
+    """Print one calibration: its history, whether it is trusted, and its reliability curve."""
     calibration, trust = kept.calibration, kept.calibration.trust
     origin = (
         f"  from {trust.versions} model versions and {kept.record.history_labels:,} labelled requests, "
@@ -57,16 +57,16 @@ def print_calibration(console: Console, kept: KeptCalibration) -> None:
 
 
 def _promise(promise: TierPromise) -> str:
-    """One tier's promise beside what the reference version did."""
-    kept = "" if promise.is_kept else ", promise broken"
+    """The range of one tier, and the failure rate of the reference version in it."""
+    note = "" if promise.is_kept else ", promise broken"
     return (
         f"{promise.tier}: the reference version fails {percent(promise.failures / promise.requests)} of "
-        f"{promise.requests:,} held-out requests ({percent(promise.least)} to {percent(promise.most)} promised){kept}"
+        f"{promise.requests:,} held-out requests ({percent(promise.least)} to {percent(promise.most)} promised){note}"
     )
 
 
 def print_calibrations(console: Console, calibrations: Sequence[KeptCalibration]) -> None:
-    """Every calibration in one row."""
+    """Print one row for every calibration."""
     if not calibrations:
         console.print("No calibration yet: `cliffwatch calibrate FILE...` makes one from reference outcomes.")
         return
@@ -87,7 +87,7 @@ def print_calibrations(console: Console, calibrations: Sequence[KeptCalibration]
 
 
 def print_comparison(console: Console, comparison: CalibrationComparison) -> None:
-    """Two calibrations beside each other, and where requests move between them."""
+    """Print two calibrations, and the requests that change their tier."""
     print_calibrations(console, [comparison.first, comparison.second])
     console.print()
     if comparison.same_tier_share is None:
@@ -116,10 +116,9 @@ def _figure(value: float | None, digits: int) -> str:
 
 
 def _reliability(points: Sequence[ReliabilityPoint]) -> Table:
-    """One row per group of labels: where on the axis failures were predicted (|) and where they were observed (●)."""
+    """One row per group of labels, with predicted (|) and observed (●) failure rates on an axis."""
     rows = (
-        (percent(each.predicted), percent(each.observed), f"{each.labels:,}", _on_axis(each.predicted, each.observed))
-        for each in points
+        (percent(p.predicted), percent(p.observed), f"{p.labels:,}", _on_axis(p.predicted, p.observed)) for p in points
     )
     return columns("predicted |", "observed ●", "labels", "0 %".ljust(_AXIS_WIDTH - 5) + "100 %", rows=rows)
 

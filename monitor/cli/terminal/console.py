@@ -1,4 +1,4 @@
-"""Where everything is printed: names and texts of tenants can neither steer a terminal nor command a CI runner."""
+"""Prints to the terminal; texts from traces cannot control the terminal or issue commands to a CI runner."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from monitor.clock import WallClock
 from monitor.log import printable
 
 UNKNOWN = "-"
-"""What stands for a figure that is not known."""
+"""Shown for an unknown number."""
 
 INDENT = (0, 0, 0, 2)
-"""Room around what stands below a line that it belongs to."""
+"""Padding of details below their heading."""
 
-# Runners obey these in whatever a step prints: GitHub at the start of a line, it and others anywhere in one.
+# Commands that CI runners execute when a step prints them: GitHub's at the start of a line, others anywhere.
 _COMMAND = re.compile(r"(?m)(^\s*)(?=::[A-Za-z])|(#)(?=#(?:\[|vso\[|teamcity\[))")
 
 
 class Console(rich.console.Console):
-    """A console that shows what it is given, and nothing more."""
+    """A console that makes every text harmless (see `harmless`)."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -51,9 +51,9 @@ def print_line(console: rich.console.Console, line: str) -> None:
 @contextmanager
 def waiting(what: str, *, every_seconds: float = 0.0) -> Iterator[Callable[[str], None]]:
     """
-    Says on standard error *what* takes its time, and what it does meanwhile.
+    Show *what* is under way on standard error, and the steps that the caller reports.
 
-    That is a spinner, or off a terminal lines: one at most in *every_seconds*.
+    On a terminal this is a spinner, elsewhere at most one line per *every_seconds*.
     """
     console, clock, shown_at = Console(stderr=True), WallClock(), -math.inf
     if console.is_terminal:
@@ -61,16 +61,16 @@ def waiting(what: str, *, every_seconds: float = 0.0) -> Iterator[Callable[[str]
             yield status.update
         return
 
-    def show(said: str) -> None:
+    def show(text: str) -> None:
         nonlocal shown_at
         if clock.monotonic() - shown_at >= every_seconds:
             shown_at = clock.monotonic()
-            print_line(console, f"{said} ...")
+            print_line(console, f"{text} ...")
 
     show(what)
     yield show
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Print *text* as it is, but for what would be more than text."""
+    """Print *text*, made harmless."""
     typer.echo(harmless(text), err=err, nl=nl)

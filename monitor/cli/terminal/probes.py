@@ -1,4 +1,4 @@
-"""What a person reads of probes in a terminal: the panel that was chosen, and the history of each probe."""
+"""Prints probe panels, runs, histories and comparisons of versions in the terminal."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _NOT_RUN = "·"
 
 
 def print_panel(console: Console, panel: Panel) -> None:
-    """How the panel is spread, and what trust its replays buy."""
+    """Print the panel's distribution, and how many replays of it are needed for trust."""
     known_by = "not known yet" if panel.calibration is None else f"by calibration {panel.calibration}"
     print_line(console, f"{len(panel.probes):,} probes of {panel.candidates:,} requests, difficulty {known_by}.")
     for reason, lines in panel.skipped.items():
         print_line(console, f"{counted(lines, 'line')} skipped: {reason}.")
     for name, spread in (("tier", panel.tiers), ("capability", panel.capabilities)):
-        print_line(console, f"probes by {name}: {', '.join(f'{each} {probes:,}' for each, probes in spread.items())}")
+        print_line(console, f"probes by {name}: {', '.join(f'{group} {probes:,}' for group, probes in spread.items())}")
     goals = zip(("tiers", "the hard tier's rate"), panel.versions_needed.values(), strict=True)
     needed = [f"on {counted(more, 'more version')} for {goal}" for goal, more in goals if more]
     print_line(console, f"Replay it {' and '.join(needed) or 'on new versions alone: enough old ones taught already'}.")
@@ -36,7 +36,7 @@ def print_panel(console: Console, panel: Panel) -> None:
 
 
 def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
-    """Each probe with what every version made of it, oldest version first."""
+    """Print each probe with the result of every version, oldest version first."""
     if not histories:
         hint = "ask a panel with `cliffwatch probes run`, then `cliffwatch replay` its events."
         print_line(console, f"No probe has run yet: {hint}")
@@ -46,35 +46,35 @@ def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
     for number, version in enumerate(versions, start=1):
         print_line(console, f"{number:>3}  {version}")
     print_line(console, "✓ passed  ✗ failed  ~ both  · not run or not labelled\n")
-    for history in histories:  # no table: its columns would be cut to the width of the terminal
+    for history in histories:  # not as a table, which would be cut to the width of the terminal
         by_version = {result.model_version: result for result in history.results if result.labelled}
         failed = sum(result.failures > 0 for result in by_version.values())
         marks = "".join(_mark(by_version.get(version)) for version in versions)
         tried = f"{marks}  failed by {failed} of {len(by_version)}"
         print_line(console, f"{tried}  {history.request_id}  {history.capability}")
     for family in sorted({history.family for history in histories} - {""}):
-        print_line(console, _family_words(family, [each for each in histories if each.family == family], versions))
+        print_line(console, _family_words(family, [h for h in histories if h.family == family], versions))
 
 
 def run_line(progress: Progress, elapsed_seconds: float) -> str:
-    """How far a run is, and the time and cost that are left at the present pace."""
-    line, asked, left = _so_far(progress), progress.answered - progress.resumed, progress.probes - progress.answered
-    if not asked or not left:
+    """The progress of a run, with the remaining time and cost at the present pace."""
+    line, done, rest = _so_far(progress), progress.answered - progress.resumed, progress.probes - progress.answered
+    if not done or not rest:
         return line
-    seconds = timedelta(seconds=round(elapsed_seconds / asked * left))
-    cost = f" and {progress.spent_usd / progress.answered * left:.2g} USD" if progress.spent_usd else ""
+    seconds = timedelta(seconds=round(elapsed_seconds / done * rest))
+    cost = f" and {progress.spent_usd / progress.answered * rest:.2g} USD" if progress.spent_usd else ""
     return f"{line}, about {seconds}{cost} left"
 
 
 def _so_far(progress: Progress) -> str:
-    spent = f", {progress.spent_usd:.4g} USD spent" if progress.spent_usd else ""  # nothing, or nothing that is known
-    unlabelled = progress.counts["unlabelled"]  # said while it runs: an agent may never say `success`
-    told = f", {unlabelled:,} unlabelled" if unlabelled else ""
-    return f"{progress.answered:,} of {progress.probes:,} probes{told}{spent}"
+    spent = f", {progress.spent_usd:.4g} USD spent" if progress.spent_usd else ""  # 0 may mean unknown
+    unlabelled = progress.counts["unlabelled"]  # shown early, since an agent may never report `success`
+    note = f", {unlabelled:,} unlabelled" if unlabelled else ""
+    return f"{progress.answered:,} of {progress.probes:,} probes{note}{spent}"
 
 
 def print_run(console: Console, progress: Progress, path: Path) -> None:
-    """What a run found, and what to do next."""
+    """Print the result of a run, and what to do next."""
     counts = ", ".join(f"{number:,} {name}" for name, number in progress.counts.items())
     classes = "".join(f"\n  {name}: {number:,}" for name, number in sorted(progress.failures.items()))
     print_line(console, f"{path}: {_so_far(progress)}.\nThis run: {counts}.{classes}")
@@ -91,14 +91,14 @@ def print_run(console: Console, progress: Progress, path: Path) -> None:
 
 
 def print_frontier(console: Console, classes: Sequence[ClassFrontier]) -> None:
-    """The best version of each class, and those that chance alone may have put below it."""
-    if not any(each.best for each in classes):
+    """Print the best version of each class, and the versions that may be below it only by chance."""
+    if not any(of.best for of in classes):
         print_line(console, "No version has enough labelled hard requests yet; see --min-requests, or run a panel.")
         return
-    for each in classes:
-        print_line(console, each.capability if each.best else f"{each.capability}: too few labelled hard requests")
-        for rate in each.versions:
-            rank = "best" if rate.model_version == each.best else "alike" if rate.model_version in each.alike else ""
+    for of in classes:
+        print_line(console, of.capability if of.best else f"{of.capability}: too few labelled hard requests")
+        for rate in of.versions:
+            rank = "best" if rate.model_version == of.best else "alike" if rate.model_version in of.alike else ""
             print_line(console, f"  {rank:<5} {_rate_words(rate)}")
 
 
@@ -109,7 +109,7 @@ def _rate_words(rate: VersionRate) -> str:
 
 
 def print_horizons(console: Console, versions: Sequence[VersionHorizon], unit: Horizon) -> None:
-    """How often runs of each version pass as they get longer, with a line where their budgets lie."""
+    """Print pass rates of each version by the length of its runs, with a line at their budgets."""
     if not versions:
         print_line(console, "No run has a length yet; those that an older version of Cliffwatch counted have none.")
     words = unit.replace("_", " ")
@@ -124,11 +124,11 @@ def print_horizons(console: Console, versions: Sequence[VersionHorizon], unit: H
                 print_line(console, f"  At least {share} are shown to pass up to {up_to:,} {words}.")
 
 
-def _length_words(each: LengthRate) -> str:
-    longest = "unknown" if each.longer_than is None else f"over {each.longer_than:,}"
-    name, unlabelled = f"up to {each.up_to:,}" if each.up_to else longest, each.requests - each.labelled
-    too_few = f"{each.labelled:,} labelled, too few"
-    rate = too_few if each.pass_rate is None else _pass_words(each.pass_rate, each.labelled)
+def _length_words(length: LengthRate) -> str:
+    longest = "unknown" if length.longer_than is None else f"over {length.longer_than:,}"
+    name, unlabelled = f"up to {length.up_to:,}" if length.up_to else longest, length.requests - length.labelled
+    too_few = f"{length.labelled:,} labelled, too few"
+    rate = too_few if length.pass_rate is None else _pass_words(length.pass_rate, length.labelled)
     return f"{name:>12}: {rate}{f', {unlabelled:,} unlabelled' if unlabelled else ''}"
 
 
@@ -137,10 +137,10 @@ def _pass_words(rate: Interval, requests: int, of: str = "") -> str:
 
 
 def _family_words(family: str, probes: Sequence[ProbeHistory], versions: Sequence[str]) -> str:
-    """Which versions pass every probe of *family* that they were asked, oldest first."""
+    """The versions that pass every probe of *family* that they ran, oldest first."""
     failures = Counter[str]()
-    for each in (result for probe in probes for result in probe.results if result.labelled):
-        failures[each.model_version] += each.failures
+    for result in (result for probe in probes for result in probe.results if result.labelled):
+        failures[result.model_version] += result.failures
     solved = [version for version in versions if version in failures and not failures[version]]
     return f"family {family}: {counted(len(probes), 'probe')}, solved by {', '.join(solved) or 'no version'}"
 

@@ -1,4 +1,4 @@
-"""What a person reads in a terminal: rollouts as tables, progress, errors."""
+"""Prints rollouts, cases, progress and errors in the terminal."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SIGNATURES_SHOWN = 3
 
 
 def print_rollouts(console: Console, snapshot: Snapshot) -> None:
-    """Every rollout of *snapshot* as a table with its verdict, the calibration behind it, and what was not read."""
+    """Print every rollout of *snapshot* as a table with its verdict, the calibration, and what could not be read."""
     print_verdicts(console, snapshot.rollouts)
     console.print(_calibration(snapshot), soft_wrap=True)
     counts = record_counts(snapshot.counters)
@@ -53,10 +53,10 @@ def print_rollouts(console: Console, snapshot: Snapshot) -> None:
 
 
 def print_verdicts(console: Console, records: Sequence[RolloutRecord]) -> None:
-    """Each rollout as a table with its verdict, the most urgent first."""
+    """Print each rollout as a table with its verdict, the most urgent first."""
     if not records:
-        nothing = "No rollout was found: every service kept its model version, or a new one had too few requests."
-        print_line(console, nothing)
+        sentence = "No rollout was found: every service kept its model version, or a new one had too few requests."
+        print_line(console, sentence)
     for record in sorted(records, key=urgency):
         console.print(_rollout(record))
         console.print()
@@ -83,9 +83,9 @@ def _rollout(record: RolloutRecord) -> RenderableType:
 
 
 def _rates(verdict: Verdict) -> Table:
-    shown = {tier.value: verdict.tiers[tier] for tier in TIERS} | {"hard + frontier": verdict.hard_tier}
-    seen = [(name, each) for name, each in shown.items() if each and each.baseline.requests + each.candidate.requests]
-    rows = (_rates_row(*each) for each in (*seen, ("all", verdict.aggregate)))
+    tiers = {tier.value: verdict.tiers[tier] for tier in TIERS} | {"hard + frontier": verdict.hard_tier}
+    known = [(name, t) for name, t in tiers.items() if t and t.baseline.requests + t.candidate.requests]
+    rows = (_rates_row(*named) for named in (*known, ("all", verdict.aggregate)))
     return columns("failure rate", "baseline", "", "candidate", "", "change", "bounds, points", rows=rows)
 
 
@@ -114,30 +114,30 @@ def _parts(parts: Decomposition | None) -> Mapping[str, float]:
     raw = parts.traffic_mix + parts.easier_tiers + parts.hard_tiers
     mix = {"change before standardising, of which": raw, "  traffic mix": parts.traffic_mix}
     tiers = {"  easier tiers": parts.easier_tiers, "  hard tiers": parts.hard_tiers}
-    # The suite of a report is its own traffic.
+    # In a report of an eval suite, the traffic mix cannot change.
     return (mix if parts.traffic_mix else {}) | {f"{name} failing less or more": part for name, part in tiers.items()}
 
 
 def _on_call(load: OnCallLoad) -> Table:
-    """The load by tier, and the signatures that are most of the candidate's."""
+    """The load by tier, and the most frequent signatures of the candidate's failures."""
     rows = [(tier.value, *arms) for tier, arms in load.tiers.items() if any(arms)] + [("all", *load.total)]
     rows += [("all, weighted by severity", *load.weighted)] if load.weighted else []
-    for each in load.signatures[:_SIGNATURES_SHOWN]:
-        rows.append((f"  {signature_name(each.signature, each.state)}", each.baseline, each.candidate))
+    for top in load.signatures[:_SIGNATURES_SHOWN]:
+        rows.append((f"  {signature_name(top.signature, top.state)}", top.baseline, top.candidate))
     shown = ((name, f"{before:,.1f}", f"{after:,.1f}") for name, before, after in rows)
     return columns("failures per 1,000 requests", "baseline", "candidate", rows=shown)
 
 
 def signature_name(signature: Signature, state: NewFailure | None = None) -> str:
-    """What incidents have in common, in one line, and whether a rollout brought them."""
+    """Tier, capability and failure class in one line, with the state of the signature."""
     name = " / ".join((signature.tier.value, signature.capability, signature.failure_class or "unknown"))
     return f"{name} ({state})" if state else name
 
 
 def columns(first: str, *rest: str, rows: Iterable[Iterable[RenderableType]] = ()) -> Table:
-    """A table of *rows* without lines: *first* is aligned left, the others right."""
+    """A table of *rows* without borders; the column *first* is aligned left, the others right."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column(first, overflow="fold")  # the one that gives way: numbers are never cut
+    table.add_column(first, overflow="fold")  # in a narrow terminal this one wraps, so that no number is cut
     for title in rest:
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
@@ -148,8 +148,8 @@ def columns(first: str, *rest: str, rows: Iterable[Iterable[RenderableType]] = (
 def _calibration(snapshot: Snapshot) -> Text:
     status = snapshot.calibration
     if status is None:
-        told = "No calibration yet: load outcomes of past or other models as environment `reference`,"
-        return Text(f"{told} so that Cliffwatch learns which requests are hard.")
+        advice = "No calibration yet: load outcomes of past or other models as environment `reference`,"
+        return Text(f"{advice} so that Cliffwatch learns which requests are hard.")
     trust = status.trust
     origin = f"Tiers: calibration {status.calibration_id[:12]} from {counted(trust.versions, 'model version')}"
     trusted = "trusted." if trust.is_trusted else f"not trusted: {' '.join(trust.reasons)}"
@@ -163,12 +163,12 @@ def _change(interval: Interval | None) -> tuple[str, str]:
 
 
 Progressed = Callable[[int], None]
-"""Told how many records were read since it was last called."""
+"""Called with the number of records read since the last call."""
 
 
 @contextmanager
 def reading_progress(title: str, *, total: int | None = None) -> Iterator[Progressed]:
-    """On standard error: a bar on a terminal, and a plain line every few thousand records elsewhere."""
+    """Show progress on standard error: a bar on a terminal, elsewhere a line every few thousand records."""
     console, done, shown = Console(stderr=True), 0, 0
     if console.is_terminal:
         parts = (SpinnerColumn(), "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -188,25 +188,25 @@ def reading_progress(title: str, *, total: int | None = None) -> Iterator[Progre
 
 
 def print_error(console: Console, sentence: str) -> None:
-    """One error, as it is, without a traceback."""
+    """Print one error, without a traceback."""
     console.print(f"[bold red]error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
 
 
 def print_history(console: Console, records: Sequence[RolloutRecord]) -> None:
-    """Each rollout with its id, its times and every change of its verdict."""
+    """Print each rollout with its ID, times and every change of its verdict."""
     if not records:
         print_line(console, "No rollout was found.")
     for record in records:
         rollout = record.rollout
         print_line(console, f"{rollout.rollout_id}  {_title(rollout)}{'  under way' * rollout.is_under_way}")
-        for at, what in story(record, records):
-            print_line(console, f"  {_time(at)} {what}")
+        for at, text in story(record, records):
+            print_line(console, f"  {_time(at)} {text}")
         if not record.changes:
             print_line(console, f"  {NOT_LOOKED_AT}")
 
 
 def print_cases(console: Console, record: RolloutRecord, cases: Cases, links: TraceLinks) -> None:
-    """Cases by signature, the largest group first."""
+    """Print cases by signature, the largest group first."""
     print_line(console, _title(record.rollout))
     print_line(console, f"{counted(cases.total, 'request')} that established versions passed and the candidate fails")
     for signature, group in by_signature(cases.cases):
@@ -218,26 +218,26 @@ def print_cases(console: Console, record: RolloutRecord, cases: Cases, links: Tr
 
 
 def print_labels(console: Console, rollout: Rollout, plan: LabelPlan) -> None:
-    """Requests to label as a table, then what the budget would buy."""
-    shown = ((each, (each.trace_id, each.arm, each.tier, each.said)) for each in plan.labels)
-    rows = ((*map(escape, row), f"{each.sampling_probability:.6g}") for each, row in shown)
+    """Print the requests to label as a table, then the precision that the budget would give."""
+    texts = ((label, (label.trace_id, label.arm, label.tier, label.said)) for label in plan.labels)
+    rows = ((*map(escape, row), f"{label.sampling_probability:.6g}") for label, row in texts)
     table = columns("trace", "arm", "tier", "said", "sampling probability", rows=rows)
     console.print(_title(rollout), f"{plan.open:,} requests can be labelled next.", table, sep="\n", soft_wrap=True)
     for group, error in plan.standard_errors.items():
-        left = f"leave a standard error of {100 * error:.1f} points in the change of their failure rate"
-        print_line(console, f"{plan.budget:,} labels of {group} requests {left}.")
+        precision = f"leave a standard error of {100 * error:.1f} points in the change of their failure rate"
+        print_line(console, f"{plan.budget:,} labels of {group} requests {precision}.")
 
 
-def print_backtest(console: Console, said: Mapping[str, Sequence[RolloutRecord]]) -> None:
-    """What each policy would have said of each rollout, and when."""
-    rollouts = {_key(record.rollout): record.rollout for records in said.values() for record in records}
+def print_backtest(console: Console, by_policy: Mapping[str, Sequence[RolloutRecord]]) -> None:
+    """Print the verdict of each policy on each rollout, and when it would have been reached."""
+    rollouts = {_key(record.rollout): record.rollout for records in by_policy.values() for record in records}
     if not rollouts:
         print_line(console, "No policy would have found a rollout.")
     for key, rollout in sorted(rollouts.items()):
         print_line(console, _title(rollout))
-        # A version that was rolled back may have come again: its last rollout counts.
-        last = {policy: record for policy, records in said.items() for record in records if _key(record.rollout) == key}
-        rows = ((each, *(_said(last[each]) if each in last else ("no rollout", "", "", ""))) for each in said)
+        # A version may be rolled out again after a rollback: show its last rollout.
+        last = {name: r for name, records in by_policy.items() for r in records if _key(r.rollout) == key}
+        rows = ((name, *(_row(last[name]) if name in last else ("no rollout", "", "", ""))) for name in by_policy)
         console.print(Padding(columns("policy", "verdict", "said at", "requests", "before", rows=rows), (0, 0, 1, 2)))
 
 
@@ -249,7 +249,7 @@ def _case(rollout: Rollout, case: Case, links: TraceLinks) -> str:
     )
 
 
-def _said(record: RolloutRecord) -> tuple[str, str, str, str]:
+def _row(record: RolloutRecord) -> tuple[str, str, str, str]:
     if record.verdict is None or not record.changes:
         return NOT_LOOKED_AT, "", "", ""
     *before, (at, state) = record.changes

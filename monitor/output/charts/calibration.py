@@ -1,4 +1,4 @@
-"""A calibration as a picture: how often requests failed against how often that was predicted, and rates by tier."""
+"""Chart of a calibration: observed against predicted failures, and failure rates by tier."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LEAST_DOT, _LARGEST_DOT = 3.0, 8.0
 
 def calibration_chart(kept: KeptCalibration, history: TierTable) -> Markup:
     """
-    The reliability curve of a calibration on the left, what its history did on the right, as SVG.
+    The reliability curve of a calibration on the left, the failure rates of its history on the right, as SVG.
 
-    Each group of held-out labels is a dot: the larger, the more labels it has.
+    Each dot is a group of held-out labels; its area grows with their number.
     """
     trust = kept.calibration.trust
     trusted = "trusted" if trust.is_trusted else "not trusted"
@@ -60,7 +60,7 @@ def _draw_curve(picture: Drawing, points: Sequence[ReliabilityPoint]) -> None:
     places = [(x(point.predicted), y(point.observed)) for point in points]
     picture.add("polyline", points=places, fill="none", stroke=colour, stroke_width=1.5)
     for point, (across, up) in zip(points, places, strict=True):
-        radius = max(_LEAST_DOT, _LARGEST_DOT * (point.labels / max(each.labels for each in points)) ** 0.5)
+        radius = max(_LEAST_DOT, _LARGEST_DOT * (point.labels / max(other.labels for other in points)) ** 0.5)
         dot = picture.add("circle", cx=across, cy=up, r=radius, fill=colour, fill_opacity=0.8)
         text = f"{percent(point.predicted)} predicted, {percent(point.observed)} observed, {point.labels:,} labels"
         picture.add("title", inside=dot, text=text)

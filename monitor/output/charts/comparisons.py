@@ -1,4 +1,4 @@
-"""Before and after: failure rates with their bounds, coverage, the hard tier's share of failures and what moved it."""
+"""Charts that compare two arms: failure rates with bounds, label coverage, and the hard tier's share of failures."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _SUM = "together"
 @dataclass(frozen=True, slots=True)
 class RateRow:
     """
-    One tier, or all of them together.
+    One tier, or all tiers together.
 
     Attributes:
-        baseline: Rate with its bounds, ratio 0 to 1; None where it is not known.
-        candidate: The same of the candidate.
-        limit: A rate agreed on as the worst (or, of pass rates, the least) that is acceptable; None without one.
+        baseline: Rate with its bounds, ratio 0 to 1; None if unknown.
+        candidate: The same for the candidate.
+        limit: Highest acceptable failure rate (or lowest acceptable pass rate); None without one.
     """
 
     name: str
@@ -45,15 +45,15 @@ def rates_chart(
     rows: Sequence[RateRow], *, name: str, title: str, baseline: str, candidate: str, limit_name: str = "floor"
 ) -> Markup:
     """
-    *rows* from top to bottom, each with both arms.
+    A chart of *rows* from top to bottom, each with both arms.
 
     Args:
-        rows: What is drawn.
-        name: Letters, digits and hyphens; unlike any other drawing's on the page.
-        title: What the rates are of.
+        rows: The rates.
+        name: ID of the drawing, unique on the page: letters, digits and hyphens.
+        title: Title of the chart.
         baseline: Name of the baseline.
         candidate: Name of the candidate.
-        limit_name: What the dashed mark of a row's limit is called.
+        limit_name: Name of the limits in the legend.
     """
     known = [rate.upper for row in rows for rate in (row.baseline, row.candidate) if rate is not None]
     marks = ticks(0.0, min(1.0, max([*known, *(row.limit or 0.0 for row in rows), 0.05])), most=4)
@@ -107,19 +107,19 @@ def coverage_chart(
     rows: Mapping[str, tuple[float | None, float | None]], *, name: str, title: str, baseline: str, candidate: str
 ) -> Markup:
     """
-    *rows* from top to bottom, each with a bar per arm.
+    A chart of *rows* from top to bottom, each with a bar per arm.
 
     Args:
-        rows: By name of the tier, labelled per matured request of both arms, ratios 0 to 1; None without a request.
-        name: Letters, digits and hyphens; unlike any other drawing's on the page.
-        title: What the picture is of.
+        rows: By tier, the share of mature requests with a label in both arms, ratios 0 to 1; None without a request.
+        name: ID of the drawing, unique on the page: letters, digits and hyphens.
+        title: Title of the chart.
         baseline: Name of the baseline.
         candidate: Name of the candidate.
     """
     at = Scale(0.0, 1.0, _LEFT, _COVERED_RIGHT)
-    told = "; ".join(f"{tier}: baseline {ratio(old)}, candidate {ratio(new)}" for tier, (old, new) in rows.items())
+    text = "; ".join(f"{tier}: baseline {ratio(old)}, candidate {ratio(new)}" for tier, (old, new) in rows.items())
     height = _COVERED_TOP + _COVERED_ROW * len(rows) + 2
-    picture = Drawing(name, title=title, description=f"{told}.", width=_WIDTH, height=height)
+    picture = Drawing(name, title=title, description=f"{text}.", width=_WIDTH, height=height)
     picture.legend(14, baseline, candidate)
     hatch = picture.hatch(ArmName.CANDIDATE)
     for index, (tier, arms) in enumerate(rows.items()):
@@ -137,7 +137,7 @@ def coverage_chart(
 
 
 def ratio(value: float | None) -> str:
-    """A ratio 0 to 1, to the whole per cent; `not known` for None."""
+    """A ratio from 0 to 1 as a whole percentage; `not known` for None."""
     return "not known" if value is None else f"{100 * value:.0f} %"
 
 
@@ -152,13 +152,13 @@ def share_chart(
     candidate_name: str,
 ) -> Markup:
     """
-    Two bars of all failures, the hard tier's part of them hatched, and where a uniform gain would have put it.
+    A bar of all failures for each arm with the hard tier's share hatched, and the share after a uniform gain.
 
     Args:
-        name: Letters, digits and hyphens; unlike any other drawing's on the page.
-        title: What the picture is of.
+        name: ID of the drawing, unique on the page: letters, digits and hyphens.
+        title: Title of the chart.
         baseline: The hard tier's share of the baseline's failures, ratio 0 to 1.
-        candidate: The same of the candidate, at the same traffic mix.
+        candidate: The same for the candidate, at the same traffic mix.
         expected_change: The change that a uniform gain would give.
         baseline_name: Name of the baseline.
         candidate_name: Name of the candidate.
@@ -186,7 +186,7 @@ def share_chart(
 
 
 def _mark_expected(picture: Drawing, at: Scale, bottom: float, expected: float, reached: float) -> None:
-    """A tick where a uniform gain would have ended, and the way from there to where the candidate is."""
+    """Mark the share after a uniform gain, and the distance from there to the candidate's share."""
     x, end = at(expected), at(reached)
     picture.line((x, bottom - _SHARE_BAR - 3), (x, bottom + 12), stroke=ALARM, width=2.0, dashes="4 2")
     picture.line((x, bottom + 8), (end, bottom + 8), stroke=ALARM, width=2.0)

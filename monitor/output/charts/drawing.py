@@ -10,17 +10,17 @@ from markupsafe import Markup
 
 from monitor.rollout.cohort import ArmName
 
-# Custom properties that a page may set, each with a value that works without it.
+# CSS custom properties that a page may set, each with a default.
 INK = "currentColor"
 MUTED = "var(--chart-muted, #57606a)"
 GRID = "var(--chart-grid, #d0d7de)"
 PAPER = "var(--chart-paper, #ffffff)"
 COLOURS = {ArmName.BASELINE: "var(--chart-baseline, #0072b2)", ArmName.CANDIDATE: "var(--chart-candidate, #c04f00)"}
-"""By side of a comparison, whose marks also differ in shape."""
+"""Colour of each arm; their marks also differ in shape."""
 ALARM = "var(--chart-alarm, #a3195b)"
 
-# Blue, vermilion and reddish purple of Okabe and Ito's palette for all kinds of colour vision, darkened or lightened
-# until text of that colour has a contrast of 4.5 on the paper of its scheme.
+# Blue, vermilion and reddish purple of Okabe and Ito's palette, which is safe for colour blindness, darkened or
+# lightened until text has a contrast of 4.5 on the background of its scheme.
 CHART_STYLE = """
 :root {
   --chart-muted: #57606a; --chart-grid: #d0d7de; --chart-paper: #ffffff;
@@ -40,24 +40,24 @@ CHART_STYLE = """
 }
 svg.chart { display: block; width: 100%; height: auto; max-width: 30rem; font-family: inherit; }
 """
-"""Rules for a page that shows charts: colours by scheme, and pictures as wide as their column."""
+"""CSS for a page with charts: colours for each scheme, and charts as wide as their column."""
 
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 FONT_SIZE = 12
 _GLYPH = 0.56
-"""Width of an average letter, in font sizes; text is not measured on the server."""
+"""Width of an average letter as a multiple of the font size, since the server cannot measure text."""
 
 
 class Drawing:
     """
-    One picture, in units that are pixels where it is shown at its own size.
+    An SVG drawing; one unit is one pixel at its natural size.
 
     Args:
-        name: Letters, digits and hyphens; unlike any other drawing's on the same page.
-        title: What the picture is of, in a few words.
-        description: What it shows, with its numbers, for those who do not see it.
-        width: Units across.
-        height: Units down.
+        name: ID of the drawing, unique on the page: letters, digits and hyphens.
+        title: A short title.
+        description: Its contents with all numbers, for people who cannot see it.
+        width: Width in units.
+        height: Height in units.
     """
 
     def __init__(self, name: str, *, title: str, description: str, width: float, height: float) -> None:
@@ -88,10 +88,10 @@ class Drawing:
         **attributes: str | float | None,
     ) -> ET.Element:
         """
-        A new element at the end of the picture, or of the element that it belongs *inside*.
+        Append an element to the drawing, or to the element *inside*.
 
-        Underscores in the names of *attributes* are the hyphens of SVG; a number is written to a hundredth of a unit,
-        and what is None is left out. A polygon or polyline goes through *points*.
+        Underscores in the names of *attributes* become hyphens; numbers are rounded to a hundredth of a unit, and
+        attributes that are None are left out. *points* are those of a polygon or polyline.
         """
         path = " ".join(f"{number(x)},{number(y)}" for x, y in points)
         named = {
@@ -104,24 +104,24 @@ class Drawing:
         return element
 
     def text(self, x: float, y: float, text: str, *, anchor: str = "start", fill: str = INK, **style: Any) -> None:
-        """*text* on the base line *y*; *anchor* says which end of it is at *x*, *style* is as in `add`."""
+        """Draw *text* on the baseline *y*; *anchor* says which end of it is at *x*, *style* is as in `add`."""
         self.add("text", text=text, x=x, y=y, text_anchor=anchor, fill=fill, **style)
 
     def line(
         self, start: tuple[float, float], end: tuple[float, float], *, stroke: str, width: float = 1.0, dashes: str = ""
     ) -> None:
-        """A straight line."""
+        """Draw a straight line."""
         (x1, y1), (x2, y2) = start, end
         self.add("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=stroke, stroke_width=width, stroke_dasharray=dashes or None)
 
     def rect(
         self, x: float, y: float, width: float, height: float, *, fill: str, stroke: str = "none", **style: Any
     ) -> None:
-        """A rectangle by its upper left corner; none has a negative size, and *style* is as in `add`."""
+        """Draw a rectangle from its upper left corner; negative sizes become 0, *style* is as in `add`."""
         self.add("rect", x=x, y=y, width=max(0.0, width), height=max(0.0, height), fill=fill, stroke=stroke, **style)
 
     def mark(self, arm: ArmName, x: float, y: float, *, size: float = 5.0) -> None:
-        """The mark of *arm*: a hollow circle for the baseline, a filled diamond for the candidate."""
+        """Draw the mark of *arm*: a hollow circle for the baseline, a filled diamond for the candidate."""
         if arm is ArmName.BASELINE:
             self.add("circle", cx=x, cy=y, r=size - 0.5, fill=PAPER, stroke=COLOURS[arm], stroke_width=2.0)
         else:
@@ -129,14 +129,14 @@ class Drawing:
             self.add("polygon", points=points, fill=COLOURS[arm], stroke=PAPER, stroke_width=1.0)
 
     def legend(self, y: float, baseline: str, candidate: str) -> None:
-        """Both marks with the names of their arms, on the base lines *y* and a line below."""
+        """Draw both marks with the names of their arms, on the baseline *y* and one line below."""
         for row, (arm, name) in enumerate(((ArmName.BASELINE, baseline), (ArmName.CANDIDATE, candidate))):
             base = y + row * (FONT_SIZE + 5)
             self.mark(arm, 7, base - 4)
             self.text(20, base, shortened(f"{arm.value}: {name}", self.width - 24))
 
     def hatch(self, arm: ArmName) -> str:
-        """The paint of lines in the colour of *arm*, to be used for `fill`."""
+        """Define a hatch pattern in the colour of *arm*; returns the value for `fill`."""
         name = f"{self.name}-hatch-{arm.value}"
         turn = "rotate(45)" if arm is ArmName.CANDIDATE else "rotate(-45)"
         pattern = self.add("pattern", id=name, width=6, height=6, patternUnits="userSpaceOnUse", patternTransform=turn)
@@ -145,21 +145,21 @@ class Drawing:
         return f"url(#{name})"
 
     def svg(self) -> Markup:
-        """The whole picture, with everything that it was given escaped."""
+        """The drawing as SVG, with all texts escaped."""
         return Markup(ET.tostring(self.root, encoding="unicode"))  # noqa: S704 - ElementTree escapes
 
 
 def shortened(text: str, width: float) -> str:
-    """*text*, or as much of it as goes into *width* with an ellipsis at its end."""
+    """*text*, cut to *width* with an ellipsis at its end."""
     most = max(1, int(width / (_GLYPH * FONT_SIZE)))
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def text_width(text: str) -> float:
-    """How wide *text* is, roughly."""
+    """Approximate width of *text*."""
     return len(text) * _GLYPH * FONT_SIZE
 
 
 def number(value: float) -> str:
-    """*value* as SVG has it, to a hundredth of a unit."""
+    """*value* rounded to a hundredth of a unit, as text."""
     return f"{round(value, 2):g}"

@@ -1,4 +1,4 @@
-"""Evidence over time: an estimate with the band that holds it, the line that decides, and when the verdict changed."""
+"""Chart of evidence over time: an estimate with its confidence band, the threshold, and changes of the verdict."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WIDTH = 360.0
 _LEFT, _RIGHT = 44.0, 352.0
 _TOP, _PLOT = 38.0, 140.0
 _FIRST_IN_VIEW = 0.2
-"""The part of the points, the first ones, whose bounds may be cut off: they are so wide that all else would be flat."""
+"""Share of the points, the first ones, whose bounds may be cut off, since they would be too wide for the rest."""
 
 
 def evidence_chart(
@@ -30,20 +30,20 @@ def evidence_chart(
     changes: Sequence[tuple[float, str]] = (),
 ) -> Markup:
     """
-    A line through the estimates in a band of their bounds.
+    A line through the estimates, within the band of their bounds.
 
     Args:
-        evidence: What was known when (Unix seconds), a difference of ratios; at least one, oldest first.
-        name: Letters, digits and hyphens; unlike any other drawing's on the page.
-        title: What the evidence is of.
-        threshold: The value that matters, a difference of ratios.
-        threshold_name: Why it matters, in a few words.
-        changes: When (Unix seconds) the verdict became which, oldest first.
+        evidence: Times (Unix seconds) with differences of ratios; at least one, oldest first.
+        name: ID of the drawing, unique on the page: letters, digits and hyphens.
+        title: Title of the chart.
+        threshold: The threshold, a difference of ratios.
+        threshold_name: Meaning of the threshold, in a few words.
+        changes: Times (Unix seconds) with the new verdict, oldest first.
     """
     (began_at, first), (now, last) = evidence[0], evidence[-1]
     moments = [began_at, now, *(at for at, _ in changes)]
-    apart = 0.5 * (max(moments) == min(moments))  # one moment is drawn in the middle
-    start, end = min(moments) - apart, max(moments) + apart
+    margin = 0.5 * (max(moments) == min(moments))  # a single time is drawn in the middle
+    start, end = min(moments) - margin, max(moments) + margin
     marks = ticks(*_in_view([value for _, value in evidence], threshold), most=5)
     x = Scale(start, end, _LEFT, _RIGHT)
     y = Scale(marks[0], marks[-1], _TOP + _PLOT, _TOP)
@@ -67,15 +67,15 @@ def evidence_chart(
 
 
 def _in_view(values: Sequence[Interval], threshold: float) -> tuple[float, float]:
-    """The least and the greatest value that has to be seen."""
+    """The lowest and highest value that must be visible."""
     settled = values[int(_FIRST_IN_VIEW * len(values)) :]
-    seen = [*(bound for each in settled for bound in (each.lower, each.upper)), *(each.estimate for each in values)]
+    seen = [*(bound for i in settled for bound in (i.lower, i.upper)), *(i.estimate for i in values)]
     return min(*seen, threshold, 0.0), max(*seen, threshold, 0.01)
 
 
 def _band(picture: Drawing, evidence: Sequence[tuple[float, Interval]], x: Scale, y: Scale) -> None:
-    colour, bounds = COLOURS[ArmName.CANDIDATE], ("upper", "lower", "estimate")
-    upper, lower, line = ([(x(at), y(getattr(value, each))) for at, value in evidence] for each in bounds)
+    colour, parts = COLOURS[ArmName.CANDIDATE], ("upper", "lower", "estimate")
+    upper, lower, line = ([(x(at), y(getattr(value, part))) for at, value in evidence] for part in parts)
     if len(evidence) > 1:
         picture.add("polygon", points=[*upper, *reversed(lower)], fill=colour, fill_opacity=0.2)
         picture.add("polyline", points=line, fill="none", stroke=colour, stroke_width=2.0)
@@ -84,7 +84,7 @@ def _band(picture: Drawing, evidence: Sequence[tuple[float, Interval]], x: Scale
 
 
 def _mark_changes(picture: Drawing, changes: Sequence[tuple[float, str]], x: Scale, bottom: float) -> None:
-    """A line for every change, and its name in the first of two rows where there is room for it."""
+    """Draw a line for every change, and its name in the first of two rows that has room."""
     free = [0.0, 0.0]
     for at, verdict in changes:
         place = x(at)

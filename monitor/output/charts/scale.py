@@ -1,4 +1,4 @@
-"""From what was measured to where it is drawn, and the ticks between."""
+"""Maps values to positions in a drawing, and chooses ticks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIME_STEPS = (
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A straight map from values *start* to *end* onto places *low* to *high*; values beyond stay at the edge."""
+    """A linear map from values *start* to *end* to positions *low* to *high*; values outside are clamped."""
 
     start: float
     end: float
@@ -27,7 +27,7 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         """
-        The place of *value*.
+        The position of *value*.
 
         >>> Scale(0.0, 1.0, 100.0, 300.0)(0.25)
         150.0
@@ -38,7 +38,7 @@ class Scale:
 
 def ticks(low: float, high: float, *, most: int = 5) -> Sequence[float]:
     """
-    Round values from at most *low* to at least *high*, *most* of them or a few more.
+    Round values that cover *low* to *high*, about *most* of them.
 
     >>> [round(tick, 2) for tick in ticks(0.0, 0.72)]
     [0.0, 0.2, 0.4, 0.6, 0.8]
@@ -52,7 +52,7 @@ def ticks(low: float, high: float, *, most: int = 5) -> Sequence[float]:
 
 def time_ticks(start: float, end: float, *, most: int = 4) -> Sequence[tuple[float, str]]:
     """
-    Round moments within *start* to *end* (Unix seconds) with their names in UTC.
+    Round times between *start* and *end* (Unix seconds), with labels in UTC.
 
     >>> time_ticks(1_790_000_000.0, 1_790_010_000.0)
     [(1790002800.0, '15:00'), (1790006400.0, '16:00'), (1790010000.0, '17:00')]
