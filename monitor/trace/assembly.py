@@ -21,7 +21,7 @@ from monitor.trace.span import AGENTS, PRODUCTION, UNKNOWN_SERVICE, OperationKin
 
 _LATEST = re.compile(r"(?:^|[-_.:/@])latest$", re.IGNORECASE)
 
-# Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
+# Bound once: before Python 3.12 each access to an enum member costs as much as three attributes.
 _AGENT, _, _MODEL, _TOOL, _STEP, _RETRIEVAL, _, _ = OperationKind
 _ASKED = AGENTS | {_MODEL}
 _PARTS = frozenset({_MODEL, _TOOL, _STEP, _RETRIEVAL})
@@ -34,7 +34,7 @@ def build_traces(spans: Iterable[Span], settings: OutcomeSettings, counted: Sequ
     A run is everything within one agent's span, including nested agents; if no agent has a span, it is the whole trace.
     Agents side by side, at the top or under a span of the application, are separate runs. The first run has the id of
     the trace, each other one `trace id:id of its head`. Runs that were *counted* before (ids of their heads) keep their
-    ids, whatever comes later.
+    ids, whatever arrives later.
 
     If the head of a run lacks a fact, the earliest span that has it supplies it. If a model call encloses another, two
     libraries recorded the same call, and only the inner one counts; the same holds for a tool call directly under
@@ -116,7 +116,7 @@ def _error(run: Run) -> Span | None:
     if run.model_calls and last.error and not answers:
         failed.append(last)
     if not run.head.answered:
-        # One around the last call, or without any, ends the run, unless a later step ends well.
+        # A failed step around the last call, or in a run without calls, ends the run unless a later step succeeds.
         steps = [span for span in own if span.kind is _STEP and not ABORTS.search(span.error_type or "")]
         resumed = max((step.started_at for step in steps if not step.error), default=-math.inf)
         last_ones = [step for step in steps if step.error and resumed < end_of(step)]
@@ -126,7 +126,7 @@ def _error(run: Run) -> Span | None:
 
 
 def _waits_for(run: Run) -> str | None:
-    """The error with which a run without an error asks for an approval; a cancelled step ends no such run."""
+    """The error of the step in which a run that has not failed waits for an approval, or None."""
     failed = [span for span in run.ordered if span.error_type and span.kind is _STEP and span.span_id in run.spine]
     last = max([step for step in failed if WAITS.search(step.error_type or "")], key=by_end, default=None)
     acts = (*run.model_calls, *run.tool_calls)
@@ -134,8 +134,8 @@ def _waits_for(run: Run) -> str | None:
 
 
 def _error_type(run: Run, error: Span | None) -> str | None:
-    told_by = () if error is None else (error, *reversed(run.ordered))
-    return next((span.error_type for span in told_by if span.error and span.error_type), None)
+    failed = () if error is None else (error, *reversed(run.ordered))
+    return next((span.error_type for span in failed if span.error and span.error_type), None)
 
 
 def _tool_calls(run: Run) -> int | None:
@@ -161,13 +161,13 @@ def _version(run: Run, *, has_failed: bool) -> tuple[str, VersionBy, str | None]
     calls = [call for call in calls if not call.error] or calls
     if calls:
         requested, answered = _answering(calls)
-        # The inner record of a call may not say.
-        told = (call.span_id for call in calls if not requested and call.response_model == answered)
-        outer = {span_id for inner in told for span_id in run.layers.get(inner, ())}
+        # The inner record of a call may lack the requested model; an outer record of the same call may have it.
+        inner_ids = (call.span_id for call in calls if not requested and call.response_model == answered)
+        outer = {span_id for inner in inner_ids for span_id in run.layers.get(inner, ())}
         asked = (span.request_model for span in reversed(run.ordered) if span.span_id in outer)
         requested = requested or next(filter(None, asked), None)
         if has_failed and answered == requested and not any(call.answered or call.output_tokens for call in calls):
-            answered = None  # a stream that broke off before it began repeats the name that was asked for
+            answered = None  # a stream that never began repeats the requested name
     else:
         requested = run.first("request_model")
         answering = (span.response_model for span in run.ordered if not span.error)
@@ -231,8 +231,8 @@ def _request(run: Run) -> Request:
             if len(attributes) < MOST_ATTRIBUTES:
                 attributes.setdefault(name, value)
     asked_in = [run.head, *[span for span in run.ordered if span.kind in _ASKED]]
-    telling = [span for span in asked_in if span.text is not None or span.prompt_family is not None]
-    asked = next((span for span in telling if not span.is_wrapped), telling[0] if telling else None)
+    with_text = [span for span in asked_in if span.text is not None or span.prompt_family is not None]
+    asked = next((span for span in with_text if not span.is_wrapped), with_text[0] if with_text else None)
     return Request(
         capability=min(classified, key=lambda found: found[0] or 0)[1] or UNCLASSIFIED if classified else UNCLASSIFIED,
         request_id=run.first("request_id"),
@@ -269,7 +269,7 @@ def _budget(run: Run) -> Budget:
 
 
 def _answered(run: Run) -> bool | None:
-    """Whether the head, or else the last model call, gave an answer; a span around a stream returns nothing."""
+    """Whether the head, or else the last model call, has an answer; a span around a stream has none of its own."""
     own = run.head.answered
     if own or not run.model_calls or (own is False and run.head.kind is _AGENT):
         return own
@@ -283,7 +283,7 @@ class Assembler:
 
     Args:
         settings: What a status means for the outcome.
-        most_traces: Number of traces to hold; if there are more, the oldest go. None: no limit.
+        most_traces: Most traces to hold; above this the oldest are dropped. None: no limit.
     """
 
     def __init__(self, settings: OutcomeSettings, *, most_traces: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How long a run was, in lengths that double: what success by horizon is counted by."""
+"""The length of a run in classes that double, by which success is counted per horizon."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from monitor.trace.model import Trace
 
 
 class Horizon(StrEnum):
-    """What the length of a run is counted in; budgets have the same names."""
+    """Units of the length of a run; budgets have the same names."""
 
     STEPS = "steps"
     TOOL_CALLS = "tool_calls"
@@ -17,7 +17,7 @@ class Horizon(StrEnum):
 
 
 LENGTHS = (0, *(2**power for power in range(13)))
-"""Where lengths begin: a run has the last of these that it exceeds, and the first if it exceeds none."""
+"""Lower ends of the classes: the class of a run is the last that it exceeds, or the first if it exceeds none."""
 
 UNKNOWN_LENGTH = "unknown"
 

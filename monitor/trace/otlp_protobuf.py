@@ -1,9 +1,8 @@
 """
 OTLP in protobuf, as the OpenTelemetry Collector's Kafka exporter writes it by default.
 
-Protobuf writes a message inside another one as it writes bytes (protobuf.dev, "Encoding"), so that a field that is
-declared as bytes holds a message that is not parsed yet. Spans are read like this: they are counted before they are
-parsed, and a broken one costs itself alone.
+Protobuf encodes a nested message like bytes (protobuf.dev, "Encoding"), so a field that is declared as bytes holds the
+message unparsed. Spans are read this way: they are counted before they are parsed, and a broken span costs no other.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from monitor.trace.values import SPAN_ID_BYTES, TRACE_ID_BYTES
 
 
 def _request_of_bytes() -> type[Message]:
-    """A request whose resources and spans, and whatever else a broken text could be in, are bytes."""
+    """The type of a request with resources, spans and whatever else may hold broken text declared as bytes."""
     pool = DescriptorPool()
     for module in (common_pb2, resource_pb2, trace_pb2):
         file = FileDescriptorProto()
@@ -37,7 +36,7 @@ def _request_of_bytes() -> type[Message]:
         for field in (field for message in file.message_type for field in message.field):
             if field.name in {"resource", "scope", "spans", "schema_url"}:
                 field.type = FieldDescriptorProto.TYPE_BYTES
-                field.label = FieldDescriptorProto.LABEL_REPEATED  # parts of one message are joined to be merged
+                field.label = FieldDescriptorProto.LABEL_REPEATED  # joining the parts of a message merges them
                 field.ClearField("type_name")
         pool.Add(file)
     return GetMessageClass(pool.FindMessageTypeByName("opentelemetry.proto.trace.v1.TracesData"))
@@ -47,18 +46,18 @@ _Request: Any = _request_of_bytes()
 
 
 def is_otlp_protobuf(value: bytes) -> bool:
-    """Whether *value* is built like an OTLP request: nothing but resources, end to end."""
+    """Whether *value* has the shape of an OTLP request: resources and nothing else."""
     request = _parsed(_Request, value)
     return request is not None and bool(request.resource_spans) and not UnknownFieldSet(request)
 
 
 def decode_protobuf(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:
     """
-    What an `ExportTraceServiceRequest` or `ExportLogsServiceRequest` says; the two are told apart by what is in them.
+    Decodes an `ExportTraceServiceRequest` or `ExportLogsServiceRequest`, whichever fits the contents.
 
     Raises:
-        InvalidRecord: neither of them, more spans, scopes or resources than *limits* allow, or not one span or log
-            record that is whole.
+        InvalidRecord: neither of them, more spans, scopes or resources than *limits* allow, or no complete span or
+            log record.
     """
     request = _parsed(_Request, value)  # of logs too: what holds a log record has the numbers of what holds a span
     parts = () if request is None else request.resource_spans

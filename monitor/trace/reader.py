@@ -1,4 +1,4 @@
-"""From spans, log records and evaluations to `Span` and `OutcomeEvent`, by the table of attribute names."""
+"""Reads OTLP spans and log records as `Span` and `OutcomeEvent`, by the table of attribute names."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from monitor.trace.span_attributes import MESSAGE_KEYS, Meaning, SpanAttributes,
 from monitor.trace.values import SPAN_ID_BYTES, TRACE_ID_BYTES, hexadecimal_id, seconds
 
 ReadValue = Callable[[Any], Any]
-"""What the value of an attribute is: text, a number, a truth value, lists and objects of them, or None."""
+"""Reads the value of an attribute: text, a number, a bool, lists and objects of them, or None."""
 
-# Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
+# Bound once: before Python 3.12 each access to an enum member costs as much as three attributes.
 _AGENT, _MODEL = OperationKind.AGENT, OperationKind.MODEL
 _ASKED = frozenset({_AGENT, OperationKind.WORKFLOW, _MODEL, OperationKind.STEP})
-"""Kinds of span whose input may be what was asked; a tool's input is the model's."""
+"""Kinds of span whose input may be the request; the input of a tool comes from the model."""
 _PARTS = _ASKED | {OperationKind.TOOL, OperationKind.RETRIEVAL}
 _Place = tuple[TraceId, str, float, float | None, str | None]
 """The first fields of a `Span`: ids of trace and span, start and end, and the id of the parent."""
 _TELLING = frozenset(
     {Field.KIND, Field.PROVIDER, Field.REQUEST_MODEL, Field.RESPONSE_MODEL, Field.TOOL_NAME, Field.ENVIRONMENT}
 ) | {Field.MODEL_VERSION, Field.AGENT_NAME, Field.AGENT_VERSION}
-"""What has few values, and of other facts, whether they are there, tell what a span is and whose."""
+"""Facts with few values. They, and which other facts a span has, determine its kind and owner."""
 
 
 class DecodeOptions:
@@ -60,17 +60,17 @@ class DecodeOptions:
         self.known: dict[tuple[Any, ...], _Known] = {}
 
     def number_of(self, resource: _Resource) -> int | None:
-        """The same number for resources that say the same; None where that is too much to be remembered."""
+        """A number shared by equal resources; None if the resource is too large to remember."""
         if len(self._resources) >= _MOST_RESOURCES or len(self.known) >= _MOST_KNOWN:
             self._resources.clear()
             self.known.clear()
-        looked_at = str(resource.looked_at)  # since 1 and True are equal, and do not say the same
-        told = resource.service, resource.environment, resource.model_version, resource.agent_version, looked_at
-        return self._resources.setdefault(told, len(self._resources)) if len(looked_at) <= _LONGEST_LOOKED_AT else None
+        looked_at = str(resource.looked_at)  # as text, because 1 equals True
+        key = resource.service, resource.environment, resource.model_version, resource.agent_version, looked_at
+        return self._resources.setdefault(key, len(self._resources)) if len(looked_at) <= _LONGEST_LOOKED_AT else None
 
 
 class _Use(Struct, frozen=True, eq=False):
-    """What an attribute is read for; *is_telling* if its value, one of few, says what a span is or whose."""
+    """What an attribute is read for; `is_telling` if its value, one of few, determines the kind or owner of a span."""
 
     meaning: Meaning | None
     is_looked_at: bool
@@ -79,10 +79,10 @@ class _Use(Struct, frozen=True, eq=False):
 
 class _Uses(dict[str, _Use | None]):
     """
-    What an attribute is read for, by its name; None where for nothing, so that its value need not be read.
+    What each attribute is read for, by name; None if it is ignored, so its value is never read.
 
     Args:
-        looked_at: Names that rules of the settings look at.
+        looked_at: Attributes that the rules of the settings read.
     """
 
     def __init__(self, looked_at: frozenset[str]) -> None:
@@ -100,14 +100,14 @@ class _Uses(dict[str, _Use | None]):
 
 
 _MOST_REMEMBERED, _LONGEST_REMEMBERED = 10_000, 128
-"""Names of attributes, and characters of one; hostile ones are endless."""
-_MOST_KNOWN, _MOST_TOLD, _MOST_RESOURCES, _LONGEST_LOOKED_AT = 2_048, 32, 1_024, 1_024
-"""Kinds of spans, and words that tell one; resources, and characters looked at in one: 20 MB of hostile ones."""
+"""Most names of attributes to remember, and the longest; a hostile sender invents names without end."""
+_MOST_KNOWN, _MOST_WORDS, _MOST_RESOURCES, _LONGEST_LOOKED_AT = 2_048, 32, 1_024, 1_024
+"""Most kinds of spans to remember, words in one, resources, and characters in one: 20 MB if all are hostile."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Resource:
-    """What a resource says of all the spans under it."""
+    """What a resource states for all of its spans."""
 
     looked_at: dict[str, Any]
     service: str | None = None
@@ -118,19 +118,19 @@ class _Resource:
 
 class _Known(NamedTuple):
     """
-    What spans have in common whose telling attributes say the same.
+    What spans with equal `SpanAttributes.telling` have in common.
 
     Attributes:
         kind: Their kind.
-        said: The fields of `Span` that are the same for all of them.
-        mended: How many of their labels we had to clean.
+        shared: The fields of `Span` that are the same for all of them.
+        mended: How many of their labels had to be cleaned.
         is_irrelevant: They do no agent's work and carry no attribute for Cliffwatch.
-        is_all: `said` is all that they tell, but for an error.
-        differs: Fields of `Span` that only few kinds of spans have, and what reads each of them.
+        is_all: They have no facts beside `shared`, except an error.
+        differs: Fields of `Span` that only few kinds of spans have, each with the function that reads it.
     """
 
     kind: OperationKind
-    said: Mapping[str, Any]
+    shared: Mapping[str, Any]
     mended: int
     is_irrelevant: bool
     is_all: bool
@@ -142,11 +142,10 @@ Attributes = Sequence[KeyValue]
 
 class Decoded(Struct, frozen=True, gc=False):
     """
-    What one record said: any number of finished traces, of outcomes, and of spans of traces still to be assembled.
+    The contents of one record: finished traces, outcomes, and spans of traces that are still to be assembled.
 
-    Of the spans that a record holds, each is either in *spans* or counted in *ignored* as invalid or irrelevant; of the
-    evaluations, each is either in *outcomes* or counted as unlinked or unmapped. A record that holds nothing is counted
-    as silent, so that each one says something.
+    Each span of the record is either in `spans` or counted in `ignored` as invalid or irrelevant; each evaluation is
+    either in `outcomes` or counted as unlinked or unmapped. A record that holds nothing is counted as silent.
     """
 
     traces: Sequence[Trace] = ()
@@ -157,9 +156,9 @@ class Decoded(Struct, frozen=True, gc=False):
 
 class Reader:
     """
-    Reads the parts of one record; what it left aside is counted.
+    Reads the parts of one record and counts what it leaves out.
 
-    Spans and log records are those of protobuf, or have the same names; most values of attributes are never read.
+    Spans and log records are those of protobuf or have the same field names. Most attribute values are never read.
 
     Args:
         options: How spans are read.
@@ -181,7 +180,7 @@ class Reader:
     def read(
         self, spans: Iterable[tuple[Attributes, Iterable[ProtoSpan]]] = (), logs: Iterable[LogRecord] = ()
     ) -> Decoded:
-        """What *spans*, by the attributes of their resources, and *logs* say, and all that was added before."""
+        """Read *spans*, by the attributes of their resources, and *logs*; what was added before is returned as well."""
         for attributes, leaves in spans:
             self._enter_resource(attributes)
             for span in leaves:
@@ -208,14 +207,14 @@ class Reader:
             return
         facts = self._gather(raw.attributes)
         known = self._known(raw.name, facts)
-        if facts.families or raw.events:  # as few have
+        if facts.families or raw.events:  # rare
             known = self._read_beside(raw, place, known, facts)
         self._spans.append(self._span(raw, place, known, facts))
 
     def _read_beside(self, raw: ProtoSpan, place: _Place, known: _Known, facts: SpanAttributes) -> _Known:
-        """Read what the events and evaluations of a span say, and what is *known* of it then."""
+        """Read the events and evaluations of a span into *facts*; returns what is *known* of it then."""
         trace_id, span_id, _, ended_at, parent_span_id = place
-        # What stands on the root, or on no span of an agent's work, is said of the whole.
+        # An evaluation on the root, or on a span outside the agent's work, judges the whole trace.
         part = span_id if parent_span_id and known.kind in _PARTS else None
         is_judge_of = known.kind is OperationKind.EVALUATOR and len(raw.links) == 1
         judged = _trace_id(raw.links[0].trace_id) if is_judge_of else trace_id
@@ -228,15 +227,15 @@ class Reader:
         return known
 
     def _known(self, name: str, facts: SpanAttributes) -> _Known:
-        """What the span has in common with others; remembered where these have an end."""
+        """What the span shares with others of its kind; remembered if such spans have bounded variety."""
         remembered, number, telling = self._options.known, self._number, facts.telling
-        if number is None or telling is None or len(telling) > _MOST_TOLD or len(name) > _LONGEST_REMEMBERED:
+        if number is None or telling is None or len(telling) > _MOST_WORDS or len(name) > _LONGEST_REMEMBERED:
             return _known(self._options, self._resource, name, facts)
-        told = (number, name, *telling)
-        if (known := remembered.get(told)) is None:
+        key = (number, name, *telling)
+        if (known := remembered.get(key)) is None:
             known = _known(self._options, self._resource, name, facts)
             if len(remembered) < _MOST_KNOWN:
-                remembered[told] = known
+                remembered[key] = known
         return known
 
     def _add_log(self, log: LogRecord) -> None:
@@ -327,7 +326,7 @@ class Reader:
         )
 
     def _span(self, raw: ProtoSpan, place: _Place, known: _Known, facts: SpanAttributes) -> Span:
-        """The span. If it is no root and tells nothing of an agent's work: where it belongs, and whether it failed."""
+        """The span; if it is irrelevant and no root, only its place and whether it failed."""
         code = raw.status.code
         has_failed = code == span_reading.ERROR_STATUS
         if known.is_irrelevant and place[-1]:
@@ -339,7 +338,7 @@ class Reader:
             self._ignored[Ignored.LABEL_MENDED] += known.mended
         kind = known.kind
         if known.is_all and not has_failed:
-            return Span(*place, **known.said, error=span_reading.error_of(code, facts, answer=None))
+            return Span(*place, **known.shared, error=span_reading.error_of(code, facts, answer=None))
         is_call, is_asked = kind is _MODEL, kind in _ASKED
         asked = span_reading.asked_of(facts) if is_asked else Asked()
         input_tokens, output_tokens = span_reading.tokens_of(facts, is_call=is_call)
@@ -350,7 +349,7 @@ class Reader:
         )
         return Span(
             *place,
-            **{**known.said, **{field: read(facts) for field, read in known.differs}},
+            **{**known.shared, **{field: read(facts) for field, read in known.differs}},
             error=error,
             error_type=self._label(span_reading.error_type_of(facts, raw.status.message if error else "")),
             request_model=self._label(request_model),

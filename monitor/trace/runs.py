@@ -1,8 +1,8 @@
 """
-Divides the spans of one trace into agent runs, and tells the roles of the spans of each.
+Divides the spans of one trace into agent runs, and finds the role of each span.
 
-The result does not depend on the order of the spans, on which record brought them, or on repeats: the pending spans of
-a trace are a set, and each choice below takes the minimum or maximum of a total order.
+The result does not depend on the order of the spans, on repeats, or on the records that they came in: the pending spans
+of a trace are a set, and each choice below takes the minimum or maximum of a total order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from monitor.trace.span import AGENTS, UNKNOWN_SERVICE, OperationKind, Span
 
 _HIGHEST_CLIMB = 64  # ids may form a cycle; in a trace of more agents, none of them adopts a span
 
-# Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
+# Bound once: before Python 3.12 each access to an enum member costs as much as three attributes.
 _AGENT, _WORKFLOW, _MODEL, _TOOL, _STEP, _RETRIEVAL, _EVALUATOR, _OTHER = OperationKind
 _WRAPPED_IN = frozenset({_STEP, _OTHER})
 
@@ -43,10 +43,10 @@ class Run(Struct, frozen=True, gc=False):
     The spans of one run by role; *ordered* has the head first, then the others by start.
 
     Attributes:
-        root: Whose error is that of the whole trace; None if the trace holds other runs, too.
-        spine: Ids of the spans that decide how the run ended: not those within a tool, nor what the application does
-            beside its agent (a title, a summary), nor calls that were cancelled because another one answered.
-        layers: For the id of a model's span, the ids of the outer spans that record the same call.
+        root: The span whose error is that of the whole trace; None if the trace has other runs.
+        spine: Ids of the spans that decide how the run ended: not those within a tool, not what the application does
+            beside its agent (a title, a summary), and not calls that were cancelled because another one answered.
+        layers: Ids of the outer spans that record the same model call, by the id of the inner one.
     """
 
     root: Span | None
@@ -67,7 +67,7 @@ class Run(Struct, frozen=True, gc=False):
 
     @property
     def is_agents_work(self) -> bool:
-        """Whether a model or an agent did any of the work; a decorated function that only retrieves is not an agent."""
+        """Whether a model or an agent did any work; a decorated function that only retrieves is not an agent."""
         kinds = {span.kind for span in self.ordered}
         looks_up = _RETRIEVAL in kinds or kinds.isdisjoint({_STEP, _TOOL})
         return bool(self.model_calls) or _AGENT in kinds or (_WORKFLOW in kinds and not looks_up)
@@ -132,9 +132,9 @@ def runs_of(spans: Iterable[Span]) -> Iterator[Run]:
 
 
 def _adopted(topmost: Sequence[Span], tree: _Tree) -> Mapping[str, Span]:
-    """By id, spans whose parent somebody dropped on the way, as children of the one agent during which they ran."""
+    """By id, spans whose parent never arrived, as children of the only agent that was running at the time."""
     agents = [span for span in topmost if span.kind in AGENTS]
-    # What stands beside an agent is not in it.
+    # A span beside an agent is not part of it.
     known = tree.by_id.keys() | {None, *(agent.parent_span_id for agent in agents)}
     adopted = {}
     for span in topmost if len(agents) <= _HIGHEST_CLIMB else ():
@@ -150,7 +150,7 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
     # If the root never came, the topmost span above the head stands for it.
     root = next((span for span in own if span.parent_span_id is None), above[-1])
     if is_all and root.error is None:
-        # A server answers well with the error of what it called: what failed around the whole run decides in its place.
+        # A server may answer well with the error of what it called, so a failed span around the whole run decides.
         around = [span for span in reversed(above[1:]) if span.error]
         root = next((span for span in around if tree.below([span]).issuperset(top.span_id for top in tops)), root)
     tools = [span for span in own if span.kind is _TOOL]
@@ -171,13 +171,13 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
 
 
 def _beside_agent(tops: Sequence[Span], tree: _Tree) -> set[str]:
-    """Ids of what ran beside the agent of a run, if that agent calls models itself."""
+    """Ids of the spans beside the agent of a run, if that agent calls models itself."""
     is_alone = len(tops) == 1 or tops[0].kind not in AGENTS or not _calls_model(tops[0], tree)
     return set() if is_alone else tree.at_or_below(tops[1:])
 
 
 def _given_up(calls: Sequence[Span]) -> set[str]:
-    """Ids of *calls* that were cancelled while another one ran, like a hedged request once the other has answered."""
+    """Ids of *calls* that were cancelled while another ran, such as a hedged request once the other has answered."""
     lost = {call.span_id: call for call in calls if call.error and ABORTS.search(call.error_type or "")}
     others = [call for call in calls if call.span_id not in lost]
     begun, done = min((call.started_at for call in others), default=math.inf), max(map(end_of, others), default=0.0)
@@ -194,7 +194,7 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
     services = {None, *map(_own_service, agents)}
     for span in [span for span in topmost if span.kind not in AGENTS]:
         parent = span.parent_span_id
-        # Its run broke off before the agent's own span was written.
+        # The parent is an agent whose span was never written because its run broke off.
         if parent is not None and parent not in tree.by_id and parent not in under:
             groups.setdefault(parent, []).append(span)
         elif ((span.kind is _STEP and span.error) or _own_service(span) not in services) and _calls_model(span, tree):
@@ -209,7 +209,7 @@ def _by_request(calls: Sequence[Span], tree: _Tree) -> list[list[Span]]:
     """
     *calls* by service and the request id on them or on a span above them; those without one join the first group.
 
-    What runs an agent by its name, like each graph of LangGraph, needs no such id.
+    Calls that are agents by their names, such as graphs of LangGraph, need no such id.
     """
     runs = {call.span_id: call.span_id for call in calls if KINDS_BY_NAME.get(call.name) in AGENTS}
     above = [(call.span_id, (call, *tree.above(call))) for call in calls]
@@ -248,7 +248,7 @@ def innermost(calls: Sequence[Span], layers: Mapping[str, AbstractSet[str]]) -> 
 
 def _layers(calls: Sequence[Span], tree: _Tree) -> Mapping[str, AbstractSet[str]]:
     layers = {call.span_id: above for call in calls if (above := set(_enclosing_calls(call, tree)))}
-    # Some libraries do not make their span the parent of what happens in it; a second library's span is beside it.
+    # Some libraries do not make their span the parent of what happens in it, so a second library's span is beside it.
     has_other_name = any(call.name != calls[0].name for call in calls)
     beside = sorted(calls, key=lambda call: (call.parent_span_id or "", call.started_at, -end_of(call)))
     for outer, inner in pairwise(beside if has_other_name else ()):
@@ -267,7 +267,7 @@ def _layers(calls: Sequence[Span], tree: _Tree) -> Mapping[str, AbstractSet[str]
 def _enclosing_calls(call: Span, tree: _Tree) -> Iterator[str]:
     for above in tree.above(call):
         if above.kind is _MODEL:
-            # A try that failed within a call that answered all the same is no record of that call.
+            # A failed attempt within a call that answered all the same is a call of its own.
             if call.output_tokens or not (call.error and (above.output_tokens or above.answered)):
                 yield above.span_id
         elif above.kind not in _WRAPPED_IN:

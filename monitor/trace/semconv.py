@@ -24,7 +24,7 @@ def table(name: str) -> Iterable[Mapping[str, str]]:
 
 
 class Field(StrEnum):
-    """What an attribute tells us."""
+    """The fact that an attribute states."""
 
     KIND = "kind of span"
     PROVIDER = "provider (a span that has one is a model call)"

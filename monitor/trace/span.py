@@ -1,4 +1,4 @@
-"""A span, reduced at once to what a trace is made of."""
+"""A span, reduced to the facts that a trace is built from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRODUCTION = "production"
 """The environment of a run that names none."""
 
 UNKNOWN_SERVICE = "unknown_service"
-"""What SDKs write, with the name of the program behind it, if they have no name of a service."""
+"""The name, followed by that of the program, that SDKs write for a service without a name."""
 
 
 class OperationKind(StrEnum):
@@ -22,15 +22,15 @@ class OperationKind(StrEnum):
 
     AGENT = "agent"
     WORKFLOW = "workflow"
-    """An agent by its own account, or any function that somebody decorated as one."""
+    """An agent, or any function that somebody decorated as a workflow."""
     MODEL = "model"
     TOOL = "tool"
     STEP = "step"
     """Other work of an agent: a chain, a prompt template, a guardrail."""
     RETRIEVAL = "retrieval"
-    """Work of a model that gives no answer to the user: an embedding, a search, a ranking."""
+    """Work of a model without an answer to the user: an embedding, a search, a ranking."""
     EVALUATOR = "evaluator"
-    """Somebody judging a run; no part of the run."""
+    """Judges a run and is no part of it."""
     OTHER = "other"
     """A span of the application around the agent."""
 
@@ -50,32 +50,32 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
         kind: Role of the span.
         started_at: Unix seconds.
         ended_at: Unix seconds, or None while it runs.
-        error: True: ended in an error; False: said to be fine; None: nothing said.
+        error: True: ended in an error; False: reported as fine; None: not reported.
         error_type: Short name of the error, or None.
         service: `service.name`, or None.
         environment: Deployment environment, or None.
-        request_model: Model that was asked for.
+        request_model: Requested model.
         response_model: Model that answered.
-        model_version: Version that the sender wants to be counted under, above both models.
+        model_version: Version set by the sender; takes precedence over both models.
         agent_name: Name of the agent.
         agent_version: Version of the agent.
         conversation_id: Conversation or session.
-        user_id: Who asked.
-        request_id: Names a request that comes again.
+        user_id: User who sent the request.
+        request_id: Name of a request that is sent again and again.
         capability: Class of the request by the rule in *capability_rule* (its index from 0), or None.
         tool_name: Tool that was called.
-        text: What was asked, or None; never while it waits in a ledger.
-        is_wrapped: Nobody said the text: it is how a wrapper prints its arguments.
-        prompt_family: Hash that stands for the text once that was dropped, or None.
-        tool_set: Hash of the whole tools, where only their names are kept; else None.
+        text: Request text, or None; a ledger never keeps it.
+        is_wrapped: The text is not a message but how a wrapper prints its arguments.
+        prompt_family: Hash of the text once the text was dropped, or None.
+        tool_set: Hash of the whole tools, if only their names are kept; else None.
         messages: Messages in the conversation so far.
-        tools: Tools on offer; no more than their names while it waits in a ledger.
-        answered: Whether an answer came out, or None where it is not known.
+        tools: Tools on offer; a ledger keeps only their names.
+        answered: Whether there is an answer, or None if unknown.
         calls_tools: The answer calls a tool.
-        input_tokens: Tokens in.
-        output_tokens: Tokens out.
+        input_tokens: Input tokens, with cached ones.
+        output_tokens: Output tokens, with reasoning.
         cost_usd: Cost in US dollars.
-        budget: What the run is allowed.
+        budget: Limits of the run.
         attributes: Numbers or short strings known at request time.
     """
 
@@ -122,9 +122,9 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
 
     def outranks(self, other: Span) -> bool:
         """
-        Whether, of two accounts of the same span, this one is kept: the one that ended later, or else says more.
+        Whether this record of a span is kept rather than the *other*: the one that ended later, or else says more.
 
-        A total order, so that it does not matter which came first. One that still runs has not ended.
+        This is a total order, so it does not matter which arrived first. A span that still runs has not ended.
         """
         if self.ended_at == other.ended_at:
             own, others = self.to_json(), other.to_json()
@@ -132,7 +132,7 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
         return other.ended_at is None or (self.ended_at is not None and self.ended_at > other.ended_at)
 
     def to_json(self) -> str:
-        """The span as canonical JSON: equal spans have equal text; what is not known is left out."""
+        """The span as canonical JSON: equal spans give equal text, and unknown fields are left out."""
         return _encode(self).decode()
 
 

@@ -1,4 +1,4 @@
-"""What the attributes of one span say, by the table of names."""
+"""The attributes of one span as facts, by the table of names."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _LONGEST_INDEX = len("9999")
 
 class Meaning(NamedTuple):
     """
-    What the name of an attribute says.
+    What the name of an attribute means.
 
     Attributes:
-        fact: What its value tells.
-        rank: Place of the name in the table, the best first.
-        is_quoted: Whether its library writes every value as JSON, a text in quotes.
-        prefix: What the names of its family have in common; empty for a single name.
-        rest: What follows the prefix.
+        fact: What its value is.
+        rank: Row of the name in the table, best first.
+        is_quoted: Whether its library writes every value as JSON, so a text is in quotes.
+        prefix: Common prefix of its family; empty for a single name.
+        rest: The name after the prefix.
     """
 
     fact: Field
@@ -53,20 +53,20 @@ _EVALUATION_PARTS = {
     "annotator_kind": Field.EVALUATION_SOURCE,
 }
 _REQUEST_ATTRIBUTES = next(prefix for prefix in _PREFIXES if _FAMILIES[prefix].fact is Field.REQUEST_ATTRIBUTE)
-_SAID_ANYWHERE = _EVALUATIONS | {_REQUEST_ATTRIBUTES}
+_ON_ANY_SPAN = _EVALUATIONS | {_REQUEST_ATTRIBUTES}
 
 
 MESSAGE_KEYS = ("content", "message", "parts", "gen_ai.event.content")
-"""Attributes of an event that hold what a message says, the best first."""
+"""Attributes of an event with the content of a message, best first."""
 
 
 _PROVIDER = re.compile(r"^llm\.[a-z_]+\.")
 
 
 def meaning_of(name: str) -> Meaning | None:
-    """What the table says of an attribute of that *name*, alone or in a family; None where it does not list it."""
+    """The meaning of an attribute by its *name*, single or in a family; None if the table does not list it."""
     single = _NAMES.get(name)
-    if single is None and name[:4] == "llm.":  # a single name may hold the name of a provider
+    if single is None and name[:4] == "llm.":  # the name may include that of a provider
         single = _NAMES.get(_PROVIDER.sub("llm.PROVIDER.", name))
     if single is not None or not name.startswith(_PREFIXES):
         return single
@@ -76,15 +76,15 @@ def meaning_of(name: str) -> Meaning | None:
 
 class SpanAttributes(Struct, gc=False):
     """
-    Values by the fact that they tell.
+    Values of attributes by fact.
 
     Attributes:
         singles: Rank in the table and value, by fact; best rank first.
-        families: Flattened families by prefix: what follows the prefix, and the value.
-        looked_at: Values of the attributes that rules of the settings look at.
-        messages: Messages that travelled as events, in their order.
-        telling: What attributes were read for, in their order, with those of their values that tell what the span is;
-            None where one of these is not a short text.
+        families: Values of flattened families, by prefix and by the rest of the name.
+        looked_at: Values of the attributes that rules of the settings read.
+        messages: Messages from events, in their order.
+        telling: The uses of all attributes in order, each followed by its value if that determines the kind of the
+            span; None if such a value is not a short text.
     """
 
     singles: dict[Field, list[tuple[int, Any]]] = {}
@@ -94,12 +94,12 @@ class SpanAttributes(Struct, gc=False):
     telling: Sequence[Any] | None = None
 
     def add_message(self, fact: Field, role: str, attributes: Mapping[str, Any]) -> None:
-        """Keep a message that an event with these *attributes* holds."""
+        """Keep the message in an event with these *attributes*."""
         content = next((attributes[key] for key in MESSAGE_KEYS if attributes.get(key) is not None), None)
         self.messages.setdefault(fact, []).append({"role": role, "content": parsed(content)})
 
     def first(self, fact: Field, read: Callable[[Any], _T | None]) -> _T | None:
-        """The first value of *fact*, best name first, that *read* can make something of."""
+        """The first value of *fact*, best name first, for which *read* returns one."""
         for _, value in self.singles.get(fact, ()):
             if (found := read(value)) is not None:
                 return found
@@ -110,11 +110,11 @@ class SpanAttributes(Struct, gc=False):
         return [value for _, value in self.singles.get(fact, ())]
 
     def documents(self, fact: Field) -> Iterator[Any]:
-        """What `written` gives, with JSON taken apart."""
+        """The values of `written` with JSON parsed."""
         return map(parsed, self.written(fact))
 
     def written(self, fact: Field) -> list[Any]:
-        """Values of *fact* under any name, best name first, with flattened lists put together."""
+        """Values of *fact* under any name, best name first; flattened lists are put together."""
         ranked = self.singles.get(fact, [])
         for prefix, held in self.families.items():
             if (family := _FAMILIES[prefix]).fact is fact and (items := [*map(_unflattened, _indexed(held))]):
@@ -123,23 +123,23 @@ class SpanAttributes(Struct, gc=False):
         return [self.messages[fact], *values] if fact in self.messages else values
 
     def evaluations(self) -> Iterator[SpanAttributes]:
-        """Evaluations that are written on the span itself."""
+        """Evaluations in attributes of the span itself."""
         for prefix in _EVALUATIONS if self.families else ():
             for item in _indexed(self.families.get(prefix, {})):
-                told = {_EVALUATION_PARTS.get(name.rpartition(".")[2]): value for name, value in item.items()}
-                yield SpanAttributes({fact: [(0, value)] for fact, value in told.items() if fact is not None})
+                parts = {_EVALUATION_PARTS.get(name.rpartition(".")[2]): value for name, value in item.items()}
+                yield SpanAttributes({fact: [(0, value)] for fact, value in parts.items() if fact is not None})
 
     def request_attributes(self) -> Mapping[str, Any]:
-        """What the sender says was known at request time, by name."""
+        """What the sender knew at request time, by name."""
         return self.families.get(_REQUEST_ATTRIBUTES, {})
 
     def has_messages_or_tools(self) -> bool:
-        """Whether any family is there that says what the span does; evaluations and request attributes do not."""
-        return not self.families.keys() <= _SAID_ANYWHERE
+        """Whether any family shows what the span does; evaluations and request attributes may be on any span."""
+        return not self.families.keys() <= _ON_ANY_SPAN
 
 
 def unquoted(value: Any) -> Any:
-    """*value* without the quotes in which some libraries write a text, as JSON does."""
+    """*value* without the quotes of JSON that some libraries put around a text."""
     is_quoted = isinstance(value, str) and value[:1] == value[-1:] == '"'
     with suppress(ValueError):
         return read_json(value) if is_quoted else value
@@ -147,7 +147,7 @@ def unquoted(value: Any) -> Any:
 
 
 def _indexed(flattened: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Items of a flattened list in order of their index: names are what follows the index."""
+    """Items of a flattened list in order of their index; names without the index."""
     items: dict[int, dict[str, Any]] = {}
     for name, value in flattened.items():
         index, _, rest = name.partition(".")
@@ -157,7 +157,7 @@ def _indexed(flattened: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _unflattened(item: Mapping[str, Any]) -> Any:
-    """A flattened message, prompt or tool as the object that it was, as far as it is read."""
+    """A flattened message, prompt or tool as an object, without the parts that are never read."""
     schema = item.get("tool.json_schema")
     if schema is not None:
         return schema
@@ -172,7 +172,7 @@ def _unflattened(item: Mapping[str, Any]) -> Any:
             message[name] = value
     if len(parts) > 1:
         parts.sort(key=lambda part: _natural(part[0]))
-    # The parts of one message may be one attribute.
+    # One attribute may hold all parts of a message.
     message["content"] = [parsed(value) if str(value)[:2] == "[{" else value for _, value in parts]
     return message
 

@@ -1,4 +1,4 @@
-"""The parts of a `Span` out of its attributes."""
+"""Reads the fields of a `Span` from its attributes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monitor.trace.span_attributes import SpanAttributes, meaning_of
 from monitor.trace.values import amount, count, dollars, identifier, number, written_number
 
 ERROR_STATUS, _OK_STATUS = 2, 1
-# Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
+# Bound once: before Python 3.12 each access to an enum member costs as much as three attributes.
 _INPUT, _OUTPUT, _TOOLS, _REQUEST_MODEL, _CALLED_MODEL, _RESPONSE_MODEL = (
     Field.INPUT, Field.OUTPUT, Field.TOOLS, Field.REQUEST_MODEL, Field.CALLED_MODEL, Field.RESPONSE_MODEL
 )  # fmt: skip
@@ -36,23 +36,23 @@ _BUDGETS: Mapping[Field, Callable[[Any], Any]] = {
     Field.BUDGET_SECONDS: amount,
 }
 WORDS_OF_OURS = _BUDGETS.keys() | {Field.MODEL_VERSION, Field.REQUEST_ID, Field.CONVERSATION, Field.USER}
-"""What a sender may put on a span of the application for Cliffwatch."""
+"""Attributes that a sender may put on any span of the application for Cliffwatch."""
 _USAGE_NAMES = (
     (("input", "prompt_tokens", "input_tokens"), re.compile(r"input_|cache_|.*_input_tokens$")),
     (("output", "completion_tokens", "output_tokens"), re.compile(r"output_")),
 )
-"""Names of all that went in and of all that came out, the best first, and what names of parts of it look like."""
+"""Names of the total input and output tokens, best first, and a pattern for names of parts of each."""
 
 
 def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
-    """What the span *name* stands for: as it says itself, or else by the attributes that only one kind has."""
+    """The kind of the span *name*: as an attribute states it, or else by attributes that only one kind has."""
     singles = attributes.singles
     if Field.KIND in singles:
         for value in attributes.values(Field.KIND):
             kind = _kind_named(value) if isinstance(value, str) and len(value) <= _LONGEST_KIND else None
             if kind is not None:
                 return _model_kind(attributes, name) if kind is OperationKind.MODEL else kind
-        # Whatever it is called: what writes tokens is a model, and so is what fails at a provider; a tool has a name.
+        # Whatever the stated kind: a span that writes tokens or fails at a provider is a model call; a tool has a name.
         failed = singles.keys() >= {Field.PROVIDER, _REQUEST_MODEL, _ERROR_TYPE} and error_type_of(attributes, "")
         if singles.keys().isdisjoint((Field.TOOL_NAME, _OUTPUT_TOKENS)) and not failed:
             return OperationKind.STEP
@@ -61,11 +61,11 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
     if Field.RESPONSE_MODEL in singles or (Field.REQUEST_MODEL in singles and not _CALLS.isdisjoint(singles)):
         return _model_kind(attributes, name)
     nothing = _SIGNS_OF_A_STEP.isdisjoint(singles) and not attributes.has_messages_or_tools()
-    # Some write the name of an agent in brackets behind what it does.
+    # Some libraries append the name of the agent in brackets.
     return semconv.KINDS_BY_NAME.get(name.partition(" [")[0], OperationKind.OTHER if nothing else OperationKind.STEP)
 
 
-_LONGEST_KIND = _LONGEST_MODEL = 1_024  # characters that are remembered; hostile ones are endless
+_LONGEST_KIND = _LONGEST_MODEL = 1_024  # characters of a name to remember; hostile names have no end
 
 
 @lru_cache(maxsize=1_024)  # the same few come with every span
@@ -89,21 +89,21 @@ def _answers_nobody(model: str) -> bool:
 
 def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | None) -> bool | None:
     """
-    True: ended in an error; False: said to be fine; None: nothing said.
+    True: ended in an error; False: reported as fine; None: not reported.
 
-    An exception beside an *answer* that was written down and holds nothing is an error too, whatever the status says;
-    and so is `error.type`, which OpenTelemetry keeps for operations that failed, where the status says nothing.
+    An exception beside an empty *answer* is an error too, whatever the status is. So is `error.type`, which
+    OpenTelemetry defines for failed operations, if there is no status.
     """
     if status_code == ERROR_STATUS:
         return True
-    # Of a level and of a reason to finish alike.
+    # A level and a reason to finish are read alike.
     singles = attributes.singles
     reasons = singles.get(_LEVEL, [])
-    if answer is not True and (_OUTPUT in singles or attributes.families):  # it may say itself why it ended
+    if answer is not True and (_OUTPUT in singles or attributes.families):  # the answer may hold the reason
         answers = {name: held for name, held in attributes.families.items() if "output" in name or "completion" in name}
         reasons = [*reasons, *_REASON.findall(f"{singles.get(_OUTPUT)} {answers}")]
-    says_so = reasons and any(word in str(reasons).lower() for word in _FAILED)
-    if says_so or (_ERROR_MESSAGE in singles and _OUTPUT in singles and answer is not True):
+    names_error = reasons and any(word in str(reasons).lower() for word in _FAILED)
+    if names_error or (_ERROR_MESSAGE in singles and _OUTPUT in singles and answer is not True):
         return True
     if status_code == _OK_STATUS:
         return False
@@ -112,14 +112,14 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
 
 
 def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None:
-    """The type of an error by its own attribute, or else by the beginning of what is said about it."""
+    """The type of an error from its own attribute, or else from the beginning of a message about it."""
     if not status_message and attributes.singles.keys().isdisjoint((_ERROR_TYPE, _ERROR_MESSAGE, _LEVEL)):
         return None
     types = (str(value).removeprefix("<class '").removesuffix("'>") for value in attributes.values(_ERROR_TYPE))
     named = [name for name in types if not _NO_ERROR.fullmatch(name)]
-    # What begins with a star is Go's name of what wraps an error.
-    if told := next((name for name in named if name not in _SAY_NOTHING and name[0] != "*"), None):
-        return told
+    # Go names the wrapper of an error with a star before it.
+    if specific := next((name for name in named if name not in _UNSPECIFIC and name[0] != "*"), None):
+        return specific
     for message in (*attributes.values(_ERROR_MESSAGE), status_message, *attributes.values(_LEVEL)):
         found = _LEADING_TYPE.match(str(message).strip("[]'"))  # reasons to finish are a list
         if found is not None:
@@ -134,7 +134,7 @@ _NO_ERROR = re.compile(
     r"\W*(?:(?:none|null|nil|undefined|n/?a|(?:status)?_?(?:ok|unset)|success|no[-_ ]?error|false|0|[23]\d\d)\W*)?",
     re.IGNORECASE,
 )
-_SAY_NOTHING = frozenset(
+_UNSPECIFIC = frozenset(
     {"Exception", "Error", "_OTHER", "framework_error", "provider_call_error", "java.io.IOException",
      "System.Threading.Tasks.TaskCanceledException", "DOMException", "grpc.aio._call.AioRpcError", "grpc.RpcError",
      "grpc._channel._InactiveRpcError", "io.grpc.StatusRuntimeException", "Grpc.Core.RpcException"}
@@ -147,11 +147,11 @@ _LEADING_TYPE = re.compile(
     r"(?:[Tt]he )?([Uu]ser (?:aborted|cancell?ed))(?: (?:an?|the|this) \w+)?\.?$|"
     r"((?i:cancell?ed|aborted|client disconnected|(?:run )?(?:cancell?ed|aborted|stopped) by (?:the )?user))\.?$"
 )
-"""The type at the beginning of a message, or the words with which libraries say that somebody stopped the run."""
+"""The type of an error at the beginning of a message, or a library's words for a run that somebody stopped."""
 
 
 def asked_of(attributes: SpanAttributes) -> Asked:
-    """What was asked, and after how many messages; each from the best name that tells it."""
+    """The request text and the number of messages, each from the best name that has it."""
     text, messages, is_plain = Asked()
     for value in attributes.documents(_INPUT):
         asked = request_of(value)
@@ -165,27 +165,27 @@ def asked_of(attributes: SpanAttributes) -> Asked:
 
 def models_of(attributes: SpanAttributes, *, failed: bool, is_call: bool) -> tuple[str | None, str | None]:
     """
-    The model that was asked for and the one that answered, without the names of gateways before them.
+    The requested model and the model that answered, without the names of gateways.
 
-    Where a call *failed*, what a library wrote as the model that answered may be the one that was asked for.
+    If the call *failed*, the library may have written the requested model as the one that answered.
     """
     called = attributes.first(_CALLED_MODEL, _model_name) if is_call else None
     request = attributes.first(_REQUEST_MODEL, _model_name) or called or _model_in_arguments(attributes)
     response = attributes.first(_RESPONSE_MODEL, _model_name)
     if failed:
-        # A stream that broke off has told who was answering; what repeats the name that was asked for tells nothing.
+        # A stream that broke off names the model that was answering, unless the library repeats the requested name.
         return request or response, None if request in {None, response} else response
-    # An answer as LangChain wrote it may name the model, where a library repeats what was asked for.
+    # If the library repeats the requested name, an answer written by LangChain may hold the real one.
     answers = attributes.values(_OUTPUT) if response == request else ()
-    is_told = response is not None and not any(isinstance(value, str) and '"model_name"' in value for value in answers)
-    if not is_told and (is_call or request is not None):
+    is_final = response is not None and not any(isinstance(value, str) and '"model_name"' in value for value in answers)
+    if not is_final and (is_call or request is not None):
         response = _model_name(_model_and_usage(attributes)[0]) or response
     return request, response
 
 
 def _model_and_usage(attributes: SpanAttributes) -> tuple[str | None, Any]:
     found = map(model_and_usage_of, attributes.documents(Field.OUTPUT))
-    return next((told for told in found if told is not None), (None, None))
+    return next((each for each in found if each is not None), (None, None))
 
 
 def _model_name(value: Any) -> str | None:
@@ -194,12 +194,12 @@ def _model_name(value: Any) -> str | None:
 
 @lru_cache(maxsize=1_024)
 def _without_gateway(model: str) -> str:
-    # Of a chain of fallbacks, the first is the one that is meant to answer.
+    # The first of a chain of fallbacks is meant to answer.
     return semconv.PROVIDER_PREFIX.sub("", model, count=1).partition(",")[0]
 
 
 def _model_in_arguments(attributes: SpanAttributes) -> str | None:
-    """The model that arguments of a call name, where a library wrote them down as one object."""
+    """The model in the arguments of a call that a library wrote as one object."""
     values = (*attributes.values(_TOOLS), *attributes.values(_INPUT))
     read = (parsed(each) if isinstance(each, str) and '"model"' in each else each for each in values)
     return next((name for each in read if isinstance(each, dict) and (name := _model_name(each.get("model")))), None)
@@ -209,14 +209,14 @@ def tools_on_offer(attributes: SpanAttributes) -> tuple[Tool, ...]:
     """Tool definitions, from the best name that has any."""
     if offered := next(filter(None, map(tools_of, attributes.written(_TOOLS))), None):
         return offered
-    # Langfuse writes the arguments of the call as its input, tools and all.
+    # Langfuse writes the arguments of the call, with the tools, as its input.
     for value in attributes.values(Field.INPUT):
         may_hold = isinstance(value, dict) or (isinstance(value, str) and _HOLDS_TOOLS.search(value))
         document = parsed(value) if may_hold else None
         for holder in _holders(document):
             if isinstance(holder.get("tools"), list):
                 return tools_of(holder)
-        if isinstance(document, list):  # its handler of LangChain puts them behind the messages
+        if isinstance(document, list):  # its LangChain handler appends the tools to the messages
             behind = [part["content"] for part in document if isinstance(part, dict) and part.get("role") == "tool"]
             return tools_of([part for part in behind if isinstance(part, dict)])
     return ()
@@ -233,15 +233,15 @@ def _holders(document: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def answered(attributes: SpanAttributes, output_tokens: int | None) -> bool | None:
-    """Whether an answer came out; False only with evidence that there was none, since answers are redacted."""
+    """Whether there is an answer; False only with evidence that there is none, because answers may be redacted."""
     found = has_content([*attributes.documents(_OUTPUT)], -1)
     return None if output_tokens and not found else found
 
 
 def calls_tools(attributes: SpanAttributes) -> bool:
-    """Whether the answer calls a tool, in any provider's words."""
+    """Whether the answer calls a tool, in the format of any provider."""
     is_named = any("tool_call" in name for names in attributes.families.values() for name in names)
-    # The expression takes twenty times as long as a look for what all its words have in common.
+    # The expression takes twenty times as long as a search for the parts that all its words share.
     text = "\n".join(map(str, (*attributes.values(_OUTPUT), *attributes.messages.get(_OUTPUT, ()))))
     return is_named or (("tool" in text or "function" in text) and _TOOL_CALL.search(text) is not None)
 
@@ -253,14 +253,14 @@ _TOOL_CALL = re.compile(
 
 def tokens_of(attributes: SpanAttributes, *, is_call: bool) -> tuple[int | None, int | None]:
     """
-    Tokens in and out, by their own names, as one object of both, or as the answer to a call of a model tells them.
+    Input and output tokens, by their own names, from one object with both, or from the answer of a model call.
 
-    What a cache held is part of what went in, and what a model thought is part of what came out.
+    Cached tokens are part of the input, and reasoning tokens part of the output.
     """
     if not is_call and _ALL_TOKENS.isdisjoint(attributes.singles):
         return None, None
     own = attributes.first(_INPUT_TOKENS, count), attributes.first(_OUTPUT_TOKENS, count)
-    if None not in own and _PARTS_OF_TOKENS.isdisjoint(attributes.singles):  # as nearly all say it
+    if None not in own and _PARTS_OF_TOKENS.isdisjoint(attributes.singles):  # as in nearly all calls
         return own
     both = attributes.first(Field.TOKENS, _usage) or (None, None)
     if is_call and own == both == (None, None):
@@ -268,20 +268,20 @@ def tokens_of(attributes: SpanAttributes, *, is_call: bool) -> tuple[int | None,
 
     def whole(own: int | None, otherwise: int | None, parts: Sequence[Field]) -> int | None:
         part = 0 if own is None else sum([attributes.first(each, count) or 0 for each in parts])
-        # More of them than there are tokens at all: they were not counted among them.
+        # A part larger than the whole was not counted in it.
         return otherwise if own is None else own + part if part > own else own
 
     return whole(own[0], both[0], _OF_CACHES), whole(own[1], both[1], (Field.REASONING_TOKENS,))
 
 
 def _usage(value: Any) -> tuple[int | None, int | None] | None:
-    """Tokens under Langfuse's own names, or those of the provider."""
+    """Tokens in a usage object, under the names of Langfuse or of the provider."""
     details = parsed(value)
     if not isinstance(details, dict):
         return None
     read = {name: n for name, part in details.items() if (n := count(part)) is not None}
     base = [next((read[key] for key in keys if key in read), None) for keys, _ in _USAGE_NAMES]
-    # Buckets beside the base exclude each other, as Langfuse defines them.
+    # Langfuse defines the other buckets as disjoint.
     beside = [sum(n for key, n in read.items() if key not in keys and more.match(key)) for keys, more in _USAGE_NAMES]
     if read.get("total", read.get("total_tokens")) == sum(part or 0 for part in base):
         beside = [0, 0]
@@ -290,7 +290,7 @@ def _usage(value: Any) -> tuple[int | None, int | None] | None:
 
 
 def cost_of(attributes: SpanAttributes) -> float | None:
-    """US dollars, whole or added up."""
+    """Cost in US dollars: the total, or else the sum of the parts."""
     whole = attributes.first(_COST, _cost)
     parts = [cost for value in attributes.values(_COST_PART) if (cost := dollars(value)) is not None]
     return math.fsum(parts) if whole is None and parts else whole
@@ -307,13 +307,13 @@ def _cost(value: Any) -> float | None:
 
 
 def _cost_within(metadata: Mapping[str, Any]) -> float | None:
-    """What the metadata of a provider or a gateway call a cost."""
+    """The first `cost` anywhere in the metadata of a provider or a gateway."""
     inner = (_cost_within(part) for part in metadata.values() if isinstance(part, dict))
     return _cost(metadata["cost"]) if "cost" in metadata else next((cost for cost in inner if cost is not None), None)
 
 
 def budget_of(attributes: SpanAttributes) -> Budget:
-    """What the run is allowed."""
+    """The budget of the run."""
     return Budget(*(attributes.first(fact, read) for fact, read in _BUDGETS.items()))
 
 
@@ -324,7 +324,7 @@ DIFFERING: Sequence[tuple[Collection[Field], str, Callable[[SpanAttributes], Any
     ((_COST, _COST_PART), "cost_usd", cost_of),
     (_BUDGETS.keys(), "budget", budget_of),
 )
-"""Facts that few spans tell, the field of `Span` that they are for, and what reads it."""
+"""Facts that few spans have, their field of `Span`, and the function that reads it."""
 
 
 def request_attributes(flattened: Mapping[str, Any]) -> dict[str, float | str]:

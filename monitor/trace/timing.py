@@ -1,8 +1,8 @@
 """
-Times of events held against the moment in which they arrive: one bad clock must not move what everybody else is shown.
+Compares the times of events with their arrival, so that one bad clock does not distort what everybody sees.
 
-Late is normal (a backlog, a back-fill), early is not. What is dated a little ahead is dated back to its arrival; a run
-that is dated a day or more ahead says nothing of when it happened, and is refused.
+Late is normal (a backlog, a back-fill), early is not. A time slightly ahead of its arrival is set to the arrival; a run
+that is dated a day or more ahead is refused, because nobody knows when it happened.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _DAY = 86_400.0
 
 def held_run(run: Trace, *, arrival: float, slack_seconds: float) -> Trace:
     """
-    *run* as it can be believed, and the very same where nothing of it is dated ahead.
+    *run* with no time ahead of its arrival; the same object if nothing has to change.
 
     Args:
-        run: What was read.
+        run: The run as decoded.
         arrival: Unix seconds.
         slack_seconds: How far ahead of its arrival a time may lie.
 
     Raises:
-        InvalidRecord: it is dated a day or more ahead of its arrival.
+        InvalidRecord: the run is dated a day or more ahead of its arrival.
     """
     latest = arrival + slack_seconds
     if run.started_at > latest:
@@ -37,17 +37,17 @@ def held_run(run: Trace, *, arrival: float, slack_seconds: float) -> Trace:
 
 
 def held_verdict(event: OutcomeEvent, *, arrival: float, slack_seconds: float) -> OutcomeEvent:
-    """*event* dated no later than its *arrival*, as in `held_run`."""
+    """*event* with no time ahead of its *arrival*, as in `held_run`."""
     outcome = _held(event.outcome, arrival + slack_seconds, arrival)
     return event if outcome is event.outcome else replace(event, outcome=outcome)
 
 
 def refuse_ancient(run: Trace, *, arrival: float, most_days: float) -> None:
     """
-    Let *run* pass unless it is older than *most_days* at its *arrival* (Unix seconds).
+    Refuse *run* if it is older than *most_days* at its *arrival* (Unix seconds).
 
     Raises:
-        InvalidRecord: it is, and no part of the reference history.
+        InvalidRecord: it is, and does not belong to the reference history.
     """
     days = (arrival - run.started_at) / _DAY
     if days > most_days and run.environment != REFERENCE_ENVIRONMENT:
@@ -68,6 +68,6 @@ def _moved(run: Trace, arrival: float) -> Trace:
 
 
 def _held(outcome: Outcome, latest: float, arrival: float) -> Outcome:
-    # The latest verdict of a source counts, so one from the future would count for ever.
+    # The latest verdict of a source counts, so one from the future would always win.
     is_early = outcome.labelled_at is not None and outcome.labelled_at > latest
     return replace(outcome, labelled_at=arrival) if is_early else outcome
