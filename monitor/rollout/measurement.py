@@ -606,4 +606,5 @@ def _by_test(corrected: verdict.Interval, test: verdict.Interval | None) -> verd
         return corrected
     scale = corrected.estimate / test.estimate
     upper = corrected.upper if test.upper >= _UNBOUNDED else scale * test.upper
-    return verdict.Interval(corrected.estimate, max(scale * test.lower, -1.0), min(upper, 1.0))
+    lower, upper = max(scale * test.lower, -1.0), min(upper, 1.0)
+    return verdict.Interval(corrected.estimate, min(lower, corrected.estimate), max(upper, corrected.estimate))

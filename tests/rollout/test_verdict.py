@@ -7,7 +7,7 @@ from math import isfinite
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 from pydantic import TypeAdapter
@@ -449,6 +449,7 @@ counts = st.tuples(*[st.integers(0, 400)] * 4)
 
 @pytest.mark.slow
 @given(counts, counts, counts, counts, st.sampled_from([None, known_tiers()]))
+@example((0, 1, 1, 7), (0, 1, 0, 0), (0, 1, 2, 0), (0, 0, 2, 0), known_tiers())  # an excess beyond a whole share
 def test_no_number_of_a_verdict_is_ever_missing_its_value(
     requests: Counts, failures: Counts, other_requests: Counts, other_failures: Counts, calibration: Calibration | None
 ) -> None:
