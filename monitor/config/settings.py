@@ -14,7 +14,7 @@ class Settings(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _can_be_reckoned_with(cls, value: object) -> object:
+    def _is_in_range(cls, value: object) -> object:
         if isinstance(value, int | float) and value and not _SMALLEST <= abs(value) <= _LARGEST:
             raise ValueError(f"must be 0, or from {_SMALLEST:g} to {_LARGEST:g}")
         return value
