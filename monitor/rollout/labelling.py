@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, compress, repeat
 from operator import add
@@ -87,9 +87,8 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
     tiered_counts = [_by_tier_and_pattern(arm) for arm in arms]
     counts = [[count for _, count in of_arm] for of_arm in tiered_counts]
     sources = Sources.of(chain(*counts))
-    if sources.is_judged:
-        arms = _reports_before_judge(arms) if cohort.comparison is Comparison.CONCURRENT else arms
-        arms = _labelled_alike(arms, sources)
+    if sources.is_judged and cohort.comparison is Comparison.CONCURRENT:
+        arms = _reports_before_judge(arms)
         tiered_counts = [_by_tier_and_pattern(arm) for arm in arms]
     one_sided = _one_sided(arms, counts)
     if not sources.is_sampled:
@@ -120,7 +119,8 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
         )
         for arm, of_arm, number, tally, rate, judge in parts
     )
-    drifts = (_drift(name, arm, sources) for name, arm, number in zip(ArmName, arms, audits, strict=True) if number)
+    named = zip(ArmName, arms, audits, strict=True)
+    drifts = (_drift(name, arm, sources) for name, arm, number in named if number)
     return Labelling(
         replace(cohort, baseline=effective[0], candidate=effective[1]),
         (baseline, candidate),
@@ -147,34 +147,20 @@ def _reports_before_judge(arms: tuple[Arm, Arm]) -> tuple[Arm, Arm]:
         return arms
     for arm in arms:
         early = [stratum for stratum in arm.strata if stratum.block < first]
-        reported = sum(each.requests for s in early for each in s.by_pattern if _has_verdict(_REPORTED, each.pattern))
+        counts = chain.from_iterable(stratum.by_pattern for stratum in early)
+        reported = sum(count.requests for count in counts if _has_verdict(_REPORTED, count.pattern))
         if reported <= _MOST * sum(stratum.requests for stratum in early):
             return arms
-    return _with_patterns(arms, lambda p: p and f"{p[0]}-{p[1]}{p[3]}", before=first)
-
-
-def _labelled_alike(arms: tuple[Arm, Arm], sources: Sources) -> tuple[Arm, Arm]:
-    """
-    The arms, without verdicts of people on runs that the judge did not see if these are far more common in one arm.
-
-    The judge and people fail different runs, so a change of labellers would look like a change of the model.
-    """
-    tallies = [sum((sources.tally(count) for _, count in _by_tier_and_pattern(arm)), np.zeros(14)) for arm in arms]
-    # Share of the label weight that is of people alone; see `Sources.tally`.
-    baseline, candidate = (tally[5:7].sum() / max(tally[3:7].sum(), 1.0) for tally in tallies)
-    is_alike = abs(baseline - candidate) < _MOST
-    return arms if is_alike else _with_patterns(arms, lambda p: p if p[2:3] != "-" else f"{p[:3]}-")
-
-
-def _with_patterns(arms: tuple[Arm, Arm], change: Callable[[str], str], before: float = math.inf) -> tuple[Arm, Arm]:
-    """The arms with verdict patterns changed in the hours before *before*."""
-
-    def changed(stratum: Stratum) -> Stratum:
-        counts = [PatternCount(change(pattern), *numbers) for pattern, *numbers in stratum.by_pattern]
-        return structs.replace(stratum, by_pattern=counts) if stratum.block < before else stratum
-
-    baseline, candidate = (replace(arm, strata=[*map(changed, arm.strata)]) for arm in arms)
+    baseline, candidate = (
+        replace(arm, strata=[_reports_as_judged(s) if s.block < first else s for s in arm.strata]) for arm in arms
+    )
     return baseline, candidate
+
+
+def _reports_as_judged(stratum: Stratum) -> Stratum:
+    """*stratum*, with reports in the judge's place of each pattern."""
+    counts = [PatternCount(p and f"{p[0]}-{p[1]}{p[3]}", *numbers) for p, *numbers in stratum.by_pattern]
+    return structs.replace(stratum, by_pattern=counts)
 
 
 def _has_verdict(kind: int, pattern: str) -> bool:

@@ -195,7 +195,7 @@ def _coverage_gap(group: TierGroup, compared: TierComparison, gap: float) -> str
     behind, lower, upper = ("candidate", after, before) if after < before else ("baseline", before, after)
     what = "hard-tier labels" if group is TierGroup.HARD else "labels"
     return (
-        f"The {behind}'s {what} lag behind: {percent(lower)} of its matured requests have a label that counts, "
-        f"{percent(upper)} of the other arm's. The missing ones could hide a change of {points_of(gap)}. Let the same "
-        "sources label both versions; if you choose runs at random, send the chance of each as `sampling_probability`."
+        f"The {behind}'s {what} lag behind: {percent(lower)} of its matured requests are labelled, {percent(upper)} of "
+        f"the other arm's. The missing ones could hide a change of {points_of(gap)}. If you choose at random "
+        "which runs are labelled, send the chance of each as `sampling_probability`."
     )

@@ -76,37 +76,6 @@ def test_arms_of_which_one_has_no_label_still_served_side_by_side() -> None:
     assert not any("side by side" in reason for reason in verdict.reasons)
 
 
-@pytest.mark.parametrize(
-    ("baseline", "candidate"),
-    [
-        pytest.param({"p__p": 900, "p__f": 100}, {"p_p_": 800, "p_f_": 200}, id="people, then the judge"),
-        pytest.param({"p_p_": 800, "p_f_": 200}, {"p__p": 900, "p__f": 100}, id="the judge, then people"),
-        pytest.param(
-            {"p__p": 810, "p__f": 90, "p_p_": 80, "p_f_": 20},
-            {"p__p": 90, "p__f": 10, "p_p_": 720, "p_f_": 180},
-            id="mostly people, then mostly the judge",
-        ),
-    ],
-)
-def test_other_labellers_are_no_other_model(baseline: dict[str, int], candidate: dict[str, int]) -> None:
-    """A judge that fails a ninth of good answers in one arm, and people in the other: only the labellers differ."""
-    verdict = judged([a_stratum(**baseline)], [a_stratum(**candidate)])
-
-    assert VerdictState.WAITING is verdict.state
-    assert "Let the same sources label both versions" in verdict.obstacles[0]
-
-
-def test_people_beside_a_judge_count_where_both_arms_have_as_many() -> None:
-    """People label most runs of both arms without the judge: their verdicts count as they are."""
-    verdict = judged(
-        [a_stratum(p__p=800, p__f=80, p_p_=108, p_f_=12)],
-        [a_stratum(p__p=560, p__f=320, p_p_=72, p_f_=48)],
-    )
-
-    assert VerdictState.REGRESSION is verdict.state
-    assert 1_000 == verdict.aggregate.candidate.requests
-
-
 @pytest.mark.parametrize(("words", "what"), [("--f-", "labels"), ("--ff", "verdicts of people")])
 def test_a_label_that_stands_for_a_million_is_named(words: str, what: str) -> None:
     """A chance of 0.000001 among a thousand certain ones is a slip, and no number of requests would make up for it."""

@@ -191,11 +191,9 @@ def test_a_gap_as_large_as_the_margin_is_an_obstacle_and_names_who_lags() -> Non
     everything, hard = found(coverage_gaps=gaps, is_left_behind=False).obstacles
     smaller = found(coverage_gaps={group: 0.999 * gap for group, gap in gaps.items()}, is_left_behind=False)
 
-    assert everything.startswith(
-        "The candidate's labels lag behind: 60.0 % of its matured requests have a label that counts, 90"
-    )
+    assert everything.startswith("The candidate's labels lag behind: 60.0 % of its matured requests are labelled, 90")
     assert hard.startswith(
-        "The baseline's hard-tier labels lag behind: 50.0 % of its matured requests have a label that counts, 80"
+        "The baseline's hard-tier labels lag behind: 50.0 % of its matured requests are labelled, 80"
     )
     assert ((), VerdictState.OK) == (smaller.obstacles, smaller.state)
 
@@ -203,18 +201,9 @@ def test_a_gap_as_large_as_the_margin_is_an_obstacle_and_names_who_lags() -> Non
 @pytest.mark.parametrize(
     ("coverage", "said"),
     [
-        (
-            (None, 0.5),
-            "The baseline's labels lag behind: 0.0 % of its matured requests have a label that counts, 50.0 %",
-        ),
-        (
-            (0.5, None),
-            "The candidate's labels lag behind: 0.0 % of its matured requests have a label that counts, 50.0 %",
-        ),
-        (
-            (0.5, 0.5),
-            "The baseline's labels lag behind: 50.0 % of its matured requests have a label that counts, 50.0 %",
-        ),
+        ((None, 0.5), "The baseline's labels lag behind: 0.0 % of its matured requests are labelled, 50.0 %"),
+        ((0.5, None), "The candidate's labels lag behind: 0.0 % of its matured requests are labelled, 50.0 %"),
+        ((0.5, 0.5), "The baseline's labels lag behind: 50.0 % of its matured requests are labelled, 50.0 %"),
     ],
     ids=["a baseline without requests", "a candidate without requests", "arms that are alike"],
 )
