@@ -60,8 +60,9 @@ def calibrate(
     """
     config = shared.config()
     ledger_of = opened_ledger if files or dry_run else existing_ledger  # without files, a new ledger is useless
+    how = reading.options()  # a wrong option is refused before a ledger is opened
     with ledger_of(config, IN_MEMORY_URL if dry_run else shared.ledger) as opened:
-        loaded = _load(config, files or [], opened, reading.options())
+        loaded = _load(config, files or [], opened, how)
         review = reviewer_of(config, opened)
         draft = _learn(review, exclude or [])
         calibration, labels = draft.calibration, draft.history_labels
@@ -81,11 +82,11 @@ def calibrate(
         raise typer.Exit(EXIT_PROBLEM)
 
 
-def _load(config: Config, files: Sequence[str], ledger: SqlLedger, reading: Options) -> RecordCounts:
+def _load(config: Config, files: Sequence[str], ledger: SqlLedger, how: Options) -> RecordCounts:
     before = ledger.counters()
     if files:
         collect_rarely()
-        with history_replay(config, files, ledger, reading) as history, reading_progress("load") as advance:
+        with history_replay(config, files, ledger, how) as history, reading_progress("load") as advance:
             history.read(progress=advance)
     return record_counts(ledger.counters(), since=before)
 

@@ -114,8 +114,8 @@ def check_ledger(*, shared: options.Shared) -> None:
 
 def _print_names(console: Console, shown: Mapping[str, Any]) -> None:
     """Print each name with the series that it reserves, and the names that were freed."""
-    last = {name: iso_time(name.last_started_at) if name.last_started_at is not None else "" for name in shown["names"]}
-    rows = ((Text(name.name), name.kind, f"{name.series:,}", at) for name, at in last.items())
+    last = {row: iso_time(row.last_started_at) if row.last_started_at is not None else "" for row in shown["names"]}
+    rows = ((Text(row.name), row.kind, f"{row.series:,}", at) for row, at in last.items())
     console.print(columns("service, environment, version, class", "kind", "series", "last request", rows=rows))
     used = [f"{used:,} of {shown['limits'][name]:,} {name}" for name, used in shown["used"].items()]
     freed = f"; freed: {', '.join(shown['freed'])}" if shown["freed"] else ""

@@ -47,7 +47,7 @@ class Problem:
 
     def of(self, file_name: str) -> str:
         """The problem as one line, `file:line: key: what is wrong`."""
-        return f"{file_name}:{self.line}: {f'{self.key}: ' if self.path else ''}{' '.join(self.sentence.split())}"
+        return f"{file_name}:{self.line}: {f'{self.key}: ' if self.path else ''}{self.sentence}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def _problems_of(error: ValidationError, file: ConfigFile, kind: type[Settings])
     """Translate pydantic's errors on *file*, which has settings of *kind*."""
     for details in error.errors(include_url=False):
         place = tuple(step for step in details["loc"] if step != "[key]")
-        yield Problem(file.line(place), place, _sentence(kind, details))
+        yield Problem(file.line(place), place, " ".join(_sentence(kind, details).split()))
 
 
 def _sentence(kind: type[Settings], details: ErrorDetails) -> str:

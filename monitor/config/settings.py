@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-_SMALLEST, _LARGEST = 1e-9, 1e15  # squares of smaller numbers are 0, and larger times fit no integer of a database
+# Squares of smaller numbers may be 0. Larger ones, and longer times, fit no integer of the database or of the system.
+_SMALLEST, _LARGEST, _LARGEST_IN = 1e-30, 2.0**62, {"seconds": 1e9, "days": 1e6}
 
 
 class Settings(BaseModel):
@@ -14,7 +15,8 @@ class Settings(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _is_in_range(cls, value: object) -> object:
-        if isinstance(value, int | float) and value and not _SMALLEST <= abs(value) <= _LARGEST:
-            raise ValueError(f"must be 0, or from {_SMALLEST:g} to {_LARGEST:g}")
+    def _check_range(cls, value: object, info: ValidationInfo) -> object:
+        largest = _LARGEST_IN.get((info.field_name or "").rpartition("_")[2], _LARGEST)
+        if isinstance(value, int | float) and value and not _SMALLEST <= abs(value) <= largest:
+            raise ValueError(f"is too large or too small (from {_SMALLEST:g} to {largest:g}, or 0)")
         return value

@@ -205,7 +205,7 @@ class Calibration:
         return self.likeliest_tier(estimate)
 
     def likeliest_tier(self, estimate: Estimate) -> Tier:
-        """Most probable tier of *estimate*, even if tiers are not trusted; `untiered` if none is probable enough."""
+        """Most probable tier of *estimate*, trusted or not; `untiered` if none is probable and the request unknown."""
         scale = math.sqrt(2.0 * estimate.variance) or _SMALLEST_DEVIATION
         below_medium = 0.5 * math.erfc((estimate.logit - self.cuts.medium) / scale)
         below_hard = 0.5 * math.erfc((estimate.logit - self.cuts.hard) / scale)

@@ -39,8 +39,8 @@ def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
     yield refused if facts.write_problem else writing.ok("It can be written.")
     if facts.free_bytes is not None:
         free = f"{facts.free_bytes / _GIGABYTE:.1f} GB are free on its disk."
-        finding = room.problem if facts.free_bytes < _GIGABYTE / 10 else room.warning
-        yield room.ok(free) if facts.free_bytes >= _GIGABYTE else finding(free, "Make room, or move it.")
+        report = room.problem if facts.free_bytes < _GIGABYTE / 10 else room.warning
+        yield room.ok(free) if facts.free_bytes >= _GIGABYTE else report(free, "Make room, or move it.")
     if facts.clock_skew_seconds is not None:
         skew = abs(facts.clock_skew_seconds)
         sentence = f"The database's clock is {duration(skew)} from ours."

@@ -131,8 +131,8 @@ class Sample:
 def sample(topic: str, records: Iterable[Record], rules: DecodeRules) -> Sample:
     """Decode *records* of *topic* and summarise them."""
     sampled = list(records)
-    seen = [glimpse(record, rules) for record in sampled]
-    decoded = [record.decoded for record in seen]
+    glimpses = [glimpse(record, rules) for record in sampled]
+    decoded = [each.decoded for each in glimpses]
     native = [trace for contents in decoded for trace in contents.traces]
     spans = [span for contents in decoded for span in contents.spans]
     versions: dict[str, set[str]] = defaultdict(set)
@@ -140,14 +140,14 @@ def sample(topic: str, records: Iterable[Record], rules: DecodeRules) -> Sample:
     for event in events:
         if version := _version_of(event):
             versions[event.service or UNKNOWN_SERVICE].add(version)
-    unreadable = Counter(record.looks_like for record in seen if record.looks_like)
+    unreadable = Counter(each.looks_like for each in glimpses if each.looks_like)
     return Sample(
         topic=topic,
-        records=len(seen),
-        formats=[words for words, _ in Counter(record.words for record in seen).most_common()],
-        conventions=sorted({name for record in seen for name in record.conventions}),
-        libraries=sorted({library for record in seen for library in record.libraries}),
-        reasons=dict(Counter(record.reason.value for record in seen if record.reason is not None).most_common()),
+        records=len(glimpses),
+        formats=[words for words, _ in Counter(each.words for each in glimpses).most_common()],
+        conventions=sorted({name for each in glimpses for name in each.conventions}),
+        libraries=sorted({library for each in glimpses for library in each.libraries}),
+        reasons=dict(Counter(each.reason.value for each in glimpses if each.reason is not None).most_common()),
         looks_like=unreadable.most_common(1)[0][0] if unreadable else "",
         traces=len(native) + len({span.trace_id for span in spans}),
         outcomes=sum(len(d.outcomes) for d in decoded) + sum(trace.outcome is not None for trace in native),

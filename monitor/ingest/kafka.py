@@ -65,7 +65,7 @@ class KafkaSource:
         self._silence_seconds = silence_seconds
         self._answered_at = self._clock.monotonic()
         self._warn_of_waiting_at = self._answered_at + _JOIN_SECONDS
-        self._id_taken: Exception | None = None
+        self._id_conflict: Exception | None = None
         self._rebalances: deque[_Rebalance] = deque()
         self._consumer: Any = self._connect()
 
@@ -170,7 +170,7 @@ class KafkaSource:
             heartbeat_interval_ms=milliseconds(min(3.0, settings.session_timeout_seconds / 3)),
             metadata_max_age_ms=milliseconds(settings.metadata_max_age_seconds),
             # Not cooperative (KIP-429): kafka-python's poll waits for each join, and cooperative needs two of them.
-            # When a second and third member joined on 12 partitions, reading paused for 2.1 s; like this for 0.1 s.
+            # As members joined on 12 partitions, reading paused for 2.1 s with cooperative rebalancing, else for 0.1 s.
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
         )
         consumer.subscribe(topics=list(settings.topics), listener=_Listener(consumer, self._rebalances))
@@ -255,9 +255,9 @@ class KafkaSource:
         Raises:
             ConfigInvalid: another replica uses it.
         """
-        if self._id_taken is not None:
+        if self._id_conflict is not None:
             with translated_errors(self._settings):
-                raise self._id_taken
+                raise self._id_conflict
         now = self._clock.monotonic()
         if self._settings.group_instance_id and now - self._id_checked_at >= self._settings.session_timeout_seconds / 3:
             self._id_checked_at = now
@@ -272,7 +272,7 @@ class KafkaSource:
         if isinstance(response, Exception):
             log.debug("group_offset.not_written", partitions=len(offsets), error=str(response))
         if isinstance(response, FencedInstanceIdError):
-            self._id_taken = response
+            self._id_conflict = response
 
     def _apply_rebalances(self) -> None:
         while self._rebalances:

@@ -61,7 +61,7 @@ def decompressed(stream: io.BufferedReader) -> io.BufferedReader:
 
 def read_lines(stream: BinaryIO, *, max_bytes: int) -> Iterator[Line]:
     """
-    Every line of *stream*; an indented JSON document, which opens and closes with a bracket alone on a line, is one.
+    Every line of *stream*; an indented JSON document, with its outer brackets alone on their lines, counts as one.
 
     A line longer than *max_bytes* is hashed chunk by chunk and never loaded as a whole.
     """

@@ -74,9 +74,9 @@ class Sources:
         Sums that `estimate` needs from *count*, shape (14,); tallies add up.
 
         By index: 0 requests; 1 those that a check failed; 2 failures by final label among these; 3 to 6 label weights
-        of judge failures, judge passes, and failures and passes by people without a judge; 7 sum of squared label
-        weights; 8 to 10 audit weights of judge failures, of true failures among them, and squared; 11 to 13 the same of
-        judge passes.
+        of judge failures, judge passes, and failures and passes by people without a judge (or by an unknown source); 7
+        sum of squared label weights; 8 to 10 audit weights of judge failures, of true failures among them, and squared;
+        11 to 13 the same of judge passes.
         """
         sums, place, person = np.zeros(14), self.place(count.pattern), count.pattern[3:]
         sums[0] = count.requests

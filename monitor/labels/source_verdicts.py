@@ -23,7 +23,8 @@ class SourceVerdicts(NamedTuple):
 
     Attributes:
         pattern: For each of `KINDS`, `p` (passed), `f` (failed) or `-` (no verdict); empty if no source gave one.
-        label_weight: One over the chance that a source other than a check labels the request; 0 if none did.
+        label_weight: One over the sampling probability of the judge's verdict, else of the report, else of the
+            person's; 0 without any.
         audit_weight: One over the chance that a person labels it; 0 if none did.
     """
 

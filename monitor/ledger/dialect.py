@@ -84,7 +84,7 @@ class SqliteDialect:
         """Update *columns* of stored rows, which the caller has locked; the first value of each row is its *key*."""
         changes = ", ".join(f"{name} = ?" for name in columns)
         write = _for_each(f"UPDATE {table.name} SET {changes} WHERE {key} = ?")  # noqa: S608  (own names)
-        return lambda connection, rows: write(connection, [(*values, key) for key, *values in rows])
+        return lambda connection, rows: write(connection, [(*values, row_key) for row_key, *values in rows])
 
     def hour(self, column: sa.Column[float]) -> sa.ColumnElement[int]:
         """Hours since 1970 of a time in Unix seconds."""

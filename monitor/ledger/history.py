@@ -64,7 +64,7 @@ class HistoryReader(Transactions):
     def items(self) -> Iterator[tuple[RequestFeatures, int]]:
         """Every item by capability and name, with the number of its requests in all environments."""
         columns = request.c
-        # If an item was described in several ways, any one of them will do.
+        # If an item was described in several ways, the greatest value of each column stands for all.
         features = (sa.func.max(columns[name]).label(name) for name in ("tool_set", "prompt_family", "attributes"))
         key = (columns.capability, columns.item)
         items = sa.select(*key, *features, sa.func.count().label("times")).where(columns.item.is_not(None))

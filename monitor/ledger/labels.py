@@ -28,7 +28,7 @@ OTHERS: VersionKey = (OTHER, OTHER, OTHER)
 
 PENDING_SPANS = "pending_spans"
 CAPS = ("service", "model_version", "capability", "failure_class", "series", PENDING_SPANS)
-"""The caps, as values of the label `label` of the dropped series."""
+"""The caps, as values of the label `reason` of `cliffwatch_series_dropped_total`."""
 
 _TIERS = len(Tier)
 _HISTOGRAMS = (len(DURATION_BUCKETS_SECONDS) + 3) + (len(STEP_BUCKETS) + 3)  # each with +Inf, count and sum

@@ -122,9 +122,9 @@ class PendingSpanRows:
         packs: list[tuple[Any, ...]] = []
         rows = []
         for start in range(0, len(traces), _TRACES_PER_PACK):
-            body, pack = dict(traces[start : start + _TRACES_PER_PACK]), token_urlsafe(9)
-            packs.append((pack, len(body), zstd.compress(_encode(body), _COMPRESSION_LEVEL)))
-            rows += [(trace_id, pack, " ".join([span.span_id for span in spans])) for trace_id, spans in body.items()]
+            packed, pack = dict(traces[start : start + _TRACES_PER_PACK]), token_urlsafe(9)
+            packs.append((pack, len(packed), zstd.compress(_encode(packed), _COMPRESSION_LEVEL)))
+            rows += [(trace_id, pack, " ".join([span.span_id for span in spans])) for trace_id, spans in packed.items()]
         self._append_packs(connection, packs)
         self._append(connection, rows)
 

@@ -82,7 +82,7 @@ class Retention(Transactions):
         return [Pruned(subject, due[subject]) for subject in PruneSubject]
 
     def names(self) -> Sequence[PlacedName]:
-        """Services and versions that have series on `/metrics`, sorted by name."""
+        """Versions, capabilities and failure classes that have series on `/metrics`, sorted by name."""
         select = sa.select(schema.label_value).where(schema.label_value.c.label.in_(SERIES_OF))
         with self._reading() as connection:
             used_at, rows = _used(connection), connection.execute(select).all()
@@ -114,9 +114,9 @@ class Retention(Transactions):
         ids = _ids(connection, before=before)
         match subject:
             case PruneSubject.REQUESTS:
-                return [self._requests(of, before, ~self._is_sample(connection, of)) for of in ids]
+                return [self._requests(each, before, ~self._is_sample(connection, each)) for each in ids]
             case PruneSubject.EVIDENCE:
-                sampled = [self._requests(of, before, self._is_sample(connection, of)) for of in ids]
+                sampled = [self._requests(each, before, self._is_sample(connection, each)) for each in ids]
                 return [*sampled, _old_cells(_ids(connection, arms=False), before)]
             case PruneSubject.NAMES:
                 return [_unused_versions(_ids(connection, arms=False), before)]

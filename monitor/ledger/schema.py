@@ -95,7 +95,7 @@ request = _table(
     *_columns(sa.Double, "outcome_score", "labelled_at"),
     sa.Column("outcomes", sa.Text),  # all standing outcomes as JSON, unless the label says it all
     sa.Column("said", sa.Text),  # a letter for each kind of source: p (passed), f (failed) or - (nothing)
-    *_columns(sa.Double, "looked", "audited"),  # one over the probability that anyone, or a person, looks at it
+    *_columns(sa.Double, "looked", "audited"),  # weights of a label by any source but checks, and by a person
     # Not on PostgreSQL, which would lock the version's row for each request: a third of the time of an insert.
     sa.ForeignKeyConstraint(["model_version_id"], ["model_version.id"]).ddl_if(dialect="sqlite"),
     sa.Index("ix_request_model_version_id_started_at", "model_version_id", "started_at"),

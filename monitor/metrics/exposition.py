@@ -75,7 +75,7 @@ class Series:
     """
     The series of one metric, by label values.
 
-    An unknown (None) or infinite value adds no series; if a label set is set twice, the last value counts.
+    An unknown (None) or non-finite value adds no series; if a label set is set twice, the last value counts.
     """
 
     def __init__(self, metric: Metric) -> None:

@@ -35,7 +35,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class VersionRate:
-    """Hard-tier pass rate (ratio 0 to 1, with 90 % bounds) of one version, and the cost of its requests."""
+    """Hard-tier pass rate (ratio 0 to 1, with 90 % bounds) of one version; cost and latency of its requests."""
 
     model_version: str
     requests: int

@@ -120,7 +120,7 @@ class ServiceTraffic:
     The traffic of all versions of a service, to distinguish the silence of one version from that of the service.
 
     A deployment ends when others have served for *silence_seconds* since its last request, with so many requests that
-    it should have had some at its rate so far. Time in which no version serves does not count.
+    it should have had about ten at its rate so far. Time in which no version serves does not count.
 
     Attributes:
         traffic: Requests of each version over time, oldest first.

@@ -28,7 +28,7 @@ LEAST_AUDITED_SHARE = 0.02
 """... or this share of the judged requests, whichever is less."""
 
 ALL_LABELLED = 0.95
-"""Share of labelled requests from which no failure among the labels means that the service does not fail."""
+"""Share of labelled requests from which labels without a failure are believed: the service does not fail."""
 
 _FEW_AUDITS = 10  # of judge failures and of judge passes: a tier with more is corrected by its own audits
 _FEW_OF_EXPECTED = 0.2  # audits over expected audits: chance hardly explains fewer
@@ -119,8 +119,7 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
         )
         for arm, of_arm, number, tally, rate, judge in parts
     )
-    named = zip(ArmName, arms, audits, strict=True)
-    drifts = (_drift(name, arm, sources) for name, arm, number in named if number)
+    drifts = (_drift(name, arm, sources) for name, arm, number in zip(ArmName, arms, audits, strict=True) if number)
     return Labelling(
         replace(cohort, baseline=effective[0], candidate=effective[1]),
         (baseline, candidate),
@@ -147,8 +146,7 @@ def _reports_before_judge(arms: tuple[Arm, Arm]) -> tuple[Arm, Arm]:
         return arms
     for arm in arms:
         early = [stratum for stratum in arm.strata if stratum.block < first]
-        counts = chain.from_iterable(stratum.by_pattern for stratum in early)
-        reported = sum(count.requests for count in counts if _has_verdict(_REPORTED, count.pattern))
+        reported = sum(each.requests for s in early for each in s.by_pattern if _has_verdict(_REPORTED, each.pattern))
         if reported <= _MOST * sum(stratum.requests for stratum in early):
             return arms
     baseline, candidate = (

@@ -40,7 +40,10 @@ CLEARLY_FEWER = 3.0
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
 _TAG_NOISE_SHARE = 0.005  # excess share that noisy tags produce under a uniform gain, at any number of requests
 _LEAST_EFFECTIVE = 0.75  # effective over counted labels, above which labels count as uncorrected
-_CERTAIN, _LEAST_LABELS = 2.0, 100  # `OtherMix.strength` that no look reaches by chance; labels of each arm for it
+_CERTAIN, _LEAST_LABELS = (
+    2.0,
+    100,
+)  # `OtherMix.strength` out of reach of chance; labels of each arm for it and side by side
 _CHANCE = 2.0  # standard errors taken off a rise seen side by side: chance explains more in 2.3 % of cases
 _UNBOUNDED = 100.0  # above any share and any log odds ratio
 _GAP_LEVEL = 0.005  # chance of a false alarm about a difference of label coverage
@@ -280,7 +283,7 @@ class Measurement:
             candidate=_ratio(bounds.share(shift.candidate, shift.candidate_se * effect)),
             change=bounds.share(shift.change, shift.change_se * effect),
             expected_change=shift.expected_change,
-            excess=_by_test(excess, self.excess or self.left_behind),
+            excess=_by_test(excess, self.excess or self.left_behind, largest=2.0),
         )
 
     @property
@@ -424,8 +427,8 @@ class Measurement:
         Labelled requests and failures by arm and row, for the tests of `cliff`.
 
         Once it is certain that the candidate gets other requests, its failures are those it would have at the
-        baseline's mix. Within the bounds of the mix, hard failures are as few and easier ones as many as possible, so
-        that no mix passes for a cliff.
+        baseline's mix. Of the two estimates of that, the one with the fewest hard and the one with the most easier
+        failures count, so that no mix passes for a cliff.
         """
         requests, failures = self.matched.requests, self.matched.failures.copy()
         for group, choose in ((TierGroup.HARD, min), (TierGroup.EASIER, max)) if self.is_mix_certain else ():
@@ -591,7 +594,7 @@ def _ratio(interval: verdict.Interval) -> verdict.Interval:
     return verdict.Interval(interval.estimate, max(interval.lower, 0.0), min(interval.upper, 1.0))
 
 
-def _by_test(corrected: verdict.Interval, test: verdict.Interval | None) -> verdict.Interval:
+def _by_test(corrected: verdict.Interval, test: verdict.Interval | None, *, largest: float = 1.0) -> verdict.Interval:
     """
     *corrected* with the bounds of the *test* that decides, scaled to its estimate, if either excludes 0.
 
@@ -606,5 +609,4 @@ def _by_test(corrected: verdict.Interval, test: verdict.Interval | None) -> verd
         return corrected
     scale = corrected.estimate / test.estimate
     upper = corrected.upper if test.upper >= _UNBOUNDED else scale * test.upper
-    lower, upper = max(scale * test.lower, -1.0), min(upper, 1.0)
-    return verdict.Interval(corrected.estimate, min(lower, corrected.estimate), max(upper, corrected.estimate))
+    return verdict.Interval(corrected.estimate, max(scale * test.lower, -largest), min(upper, largest))

@@ -44,7 +44,7 @@ class Findings:
         broken_floors: Floors that the candidate is below.
         is_left_behind: The hard tier's share of failures rose by the policy's jump or more, and more than a uniform
             gain explains.
-        is_ruled_out: No margin can be exceeded, and both arms have the minimum of labelled requests.
+        is_ruled_out: The bounds rule out a rise beyond any margin, and both arms have the minimum of labelled requests.
     """
 
     obstacles: Sequence[str]

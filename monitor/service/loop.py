@@ -28,7 +28,7 @@ _log = structlog.get_logger()
 
 _PAUSE_LOG_SECONDS = 60.0
 _SPANS_PER_ASSEMBLY = 5_000
-_MAKING_ROOM_SECONDS = 30.0  # per turn, so that polls stay well within max.poll.interval.ms
+_MAKING_ROOM_SECONDS = 30.0  # per turn, so that polls stay within the default max.poll.interval.ms of 300 s
 
 
 @dataclass(frozen=True, slots=True)

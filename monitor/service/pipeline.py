@@ -217,7 +217,7 @@ def _decoded(record: Record, rules: DecodeRules, arrival: float | None) -> Decod
     events: list[Event] = [*traces]
     if decoded.outcomes:
         events += [_dated(outcome, record.timestamp) for outcome in decoded.outcomes]
-    # Here and not at assembly: until then the spans are stored in the ledger.
+    # Now and not at assembly, because the spans are stored in the ledger until then.
     spans = [_without_content(span) for span in spans] if spans else ()
     return DecodedRecord(record, events, spans, decoded.ignored)
 

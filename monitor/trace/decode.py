@@ -67,7 +67,7 @@ _JSON = re.compile(rb"\s*[{\[]")
 def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:
     # Every native event has this key, and inside a text its quotes would be escaped.
     if _NATIVE_KEY in value and (event := read_plain(value, limits.max_depth)) is not None:
-        return _said(event, limits)
+        return _decoded_event(event, limits)
     if is_deeper_than(limits.max_depth, value):
         raise InvalidRecord(DropReason.TOO_DEEP, f"nested deeper than {limits.max_depth}")
     return _read(parsed_documents(value), limits, options)
@@ -77,7 +77,7 @@ def _read(document: Any, limits: Limits, options: DecodeOptions) -> Decoded:
     if isinstance(document, str) and document.lstrip()[:1] in {"{", "["}:  # JSON encoded twice
         return _decode_json(document.encode(), limits, options)
     if is_native(document):
-        return _said(read_document(document), limits)
+        return _decoded_event(read_document(document), limits)
     if is_otlp_json(document):
         return decode_otlp_json(document, limits, options)
     parts = document if isinstance(document, list) else ()
@@ -105,7 +105,7 @@ def _together(parts: Sequence[Decoded], limits: Limits) -> Decoded:
     )
 
 
-def _said(event: Trace | OutcomeEvent, limits: Limits) -> Decoded:
+def _decoded_event(event: Trace | OutcomeEvent, limits: Limits) -> Decoded:
     if not isinstance(event, Trace):
         return Decoded(outcomes=(event,))
     text = event.request.text

@@ -100,7 +100,7 @@ class Ignored(StrEnum):
     SPAN_INVALID = "span_invalid"
     """A span without ids or with an impossible time."""
     SPAN_IRRELEVANT = "span_irrelevant"
-    """A span of the application, no root and without attributes for Cliffwatch: only its place in the trace is read."""
+    """A span of the application, no root and without attributes for Cliffwatch: only its place and error are read."""
     LOG_IRRELEVANT = "log_irrelevant"
     """A log record that carries no evaluation."""
     EVALUATION_UNLINKED = "evaluation_unlinked"

@@ -59,7 +59,7 @@ def decode_protobuf(value: bytes, limits: Limits, options: DecodeOptions) -> Dec
         InvalidRecord: neither of them, more spans, scopes or resources than *limits* allow, or no complete span or
             log record.
     """
-    request = _parsed(_Request, value)  # of logs too: what holds a log record has the numbers of what holds a span
+    request = _parsed(_Request, value)  # fits logs too: resources and scopes have the field numbers of those of traces
     parts = () if request is None else request.resource_spans
     # Empty resources and scopes are two bytes each, and would fill the memory.
     if (
@@ -93,7 +93,7 @@ def _leaves(part: Any) -> Iterator[bytes]:
 
 
 def _spans(part: Any) -> tuple[Attributes, Iterator[trace_pb2.Span]]:
-    """The attributes of the resource *part*, and its spans, each parsed as it is read: so it is still in the cache."""
+    """The attributes of the resource *part*, and its spans, each parsed when it is read and still in the CPU cache."""
     resource = _parsed(resource_pb2.Resource, b"".join(part.resource)) or resource_pb2.Resource()
     return resource.attributes, (_parsed(trace_pb2.Span, leaf) or trace_pb2.Span() for leaf in _leaves(part))
 
@@ -113,7 +113,7 @@ def _is_whole(span: trace_pb2.Span) -> bool:
 
 
 def _value(value: common_pb2.AnyValue) -> Any:
-    text = value.string_value  # as most are; what another kind is has none
+    text = value.string_value  # most values are text; of another kind it is empty
     if text:
         return text
     kind = value.WhichOneof("value")

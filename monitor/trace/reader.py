@@ -101,8 +101,8 @@ class _Uses(dict[str, _Use | None]):
 
 _MOST_REMEMBERED, _LONGEST_REMEMBERED = 10_000, 128
 """Most names of attributes to remember, and the longest; a hostile sender invents names without end."""
-_MOST_KNOWN, _MOST_WORDS, _MOST_RESOURCES, _LONGEST_LOOKED_AT = 2_048, 32, 1_024, 1_024
-"""Most kinds of spans to remember, words in one, resources, and characters in one: 20 MB if all are hostile."""
+_MOST_KNOWN, _MOST_TELLING, _MOST_RESOURCES, _LONGEST_LOOKED_AT = 2_048, 32, 1_024, 1_024
+"""Most kinds of spans to remember, entries of `telling` in one, resources, and characters in one: at most 20 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class _Resource:
 
 class _Known(NamedTuple):
     """
-    What spans with equal `SpanAttributes.telling` have in common.
+    What spans with equal resource, name and `SpanAttributes.telling` have in common.
 
     Attributes:
         kind: Their kind.
@@ -229,7 +229,7 @@ class Reader:
     def _known(self, name: str, facts: SpanAttributes) -> _Known:
         """What the span shares with others of its kind; remembered if such spans have bounded variety."""
         remembered, number, telling = self._options.known, self._number, facts.telling
-        if number is None or telling is None or len(telling) > _MOST_WORDS or len(name) > _LONGEST_REMEMBERED:
+        if number is None or telling is None or len(telling) > _MOST_TELLING or len(name) > _LONGEST_REMEMBERED:
             return _known(self._options, self._resource, name, facts)
         key = (number, name, *telling)
         if (known := remembered.get(key)) is None:
@@ -248,7 +248,7 @@ class Reader:
             self._ignored[Ignored.LOG_IRRELEVANT] += 1
 
     def add_evaluation(self, evaluation: Evaluation) -> None:
-        """Keep what *evaluation* says about success, or count why it says nothing."""
+        """Keep the outcome of *evaluation*, or count why it has none."""
         if not evaluation.trace_id:
             self._ignored[Ignored.EVALUATION_UNLINKED] += 1
             return
@@ -259,7 +259,7 @@ class Reader:
             self._outcomes.append(OutcomeEvent(evaluation.trace_id, outcome))
 
     def _gather(self, attributes: Attributes, facts: SpanAttributes | None = None) -> SpanAttributes:
-        """What *attributes* say, beside what *facts* hold already."""
+        """The facts in *attributes*, added to *facts* if given."""
         facts = SpanAttributes() if facts is None else facts
         uses, read_value, longest = self._options.uses, self._read_value, self._limits.max_attribute_chars
         singles, telling, is_endless = facts.singles, list[Any](), False
@@ -293,7 +293,7 @@ class Reader:
 
     def _cut(self, value: str) -> str | None:
         self._ignored[Ignored.ATTRIBUTE_CUT] += 1
-        # Half a JSON document is no JSON, and would pass for plain text.
+        # A cut JSON document cannot be parsed and would count as plain text.
         return None if value.lstrip()[:1] in {"{", "["} else value[: self._limits.max_attribute_chars]
 
     def _read_event(self, event: ProtoSpan.Event, facts: SpanAttributes, trace_id: TraceId, part: str | None) -> None:
@@ -331,7 +331,7 @@ class Reader:
         has_failed = code == span_reading.ERROR_STATUS
         if known.is_irrelevant and place[-1]:
             self._ignored[Ignored.SPAN_IRRELEVANT] += 1
-            # It may yet be the topmost that comes, whose error is that of the run.
+            # It may turn out to be the topmost span, whose error is that of the run.
             why = span_reading.error_type_of(facts, raw.status.message) if has_failed else None
             return Span(*place, error=has_failed or None, error_type=self._label(why))
         if known.mended:
@@ -374,7 +374,7 @@ class Reader:
 def _known(
     options: DecodeOptions, resource: _Resource, name: str, facts: SpanAttributes, kind: OperationKind | None = None
 ) -> _Known:
-    """What *facts* tell of a span of that *name*, whose *kind* was clear before its events were read."""
+    """What such spans share, by *facts* and *name*; *kind* if it was determined before the events were read."""
     kind = span_reading.kind_of(facts, name) if kind is None else kind
     tool_name = facts.first(Field.TOOL_NAME, values.identifier)
     capability = options.capabilities.match(
@@ -384,10 +384,10 @@ def _known(
     )
     ignored = Counter[Ignored]()
     label = partial(_label, ignored)
-    # The version that the first attribute of the settings names.
+    # The first attribute listed in the settings that has a value names the version.
     at_hand = (facts.looked_at, resource.looked_at)
     named = (at[key] for key in options.settings.version_attributes for at in at_hand if key in at)
-    said = {
+    shared = {
         "name": values.identifier(name) or "",
         "kind": kind,
         "service": resource.service,
@@ -400,17 +400,17 @@ def _known(
         "capability": None if capability is None else capability[1],
         "capability_rule": None if capability is None else capability[0],
         "tool_name": tool_name,
-        # The names of such attributes have no end, and neither have spans with them: none is remembered.
+        # Such attributes are unbounded, so spans with them are never remembered.
         "attributes": span_reading.request_attributes(facts.request_attributes()) or None,
     }
     is_classified = capability is not None and (bool(facts.looked_at) or not resource.looked_at)
-    is_told = is_classified or facts.request_attributes() or not span_reading.WORDS_OF_OURS.isdisjoint(facts.singles)
+    is_relevant = is_classified or facts.request_attributes() or not span_reading.OWN_FACTS.isdisjoint(facts.singles)
     is_alone = facts.singles.keys() <= _TELLING and not facts.families and not facts.messages
     return _Known(
         kind,
-        {name: value for name, value in said.items() if value is not None},
+        {name: value for name, value in shared.items() if value is not None},
         ignored[Ignored.LABEL_MENDED],
-        is_irrelevant=kind is OperationKind.OTHER and not is_told,
+        is_irrelevant=kind is OperationKind.OTHER and not is_relevant,
         is_all=is_alone and kind not in _ASKED,
         differs=[each[1:] for each in span_reading.DIFFERING if not facts.singles.keys().isdisjoint(each[0])],
     )
@@ -425,7 +425,7 @@ def _label(ignored: Counter[Ignored], value: Any) -> str | None:
 
 
 def _place(raw: ProtoSpan) -> _Place | None:
-    """Where and when the span *raw* was, or None where it cannot be placed in a trace."""
+    """Ids and times of the span *raw*; None if it lacks a valid id or start."""
     trace_id, span_id = _trace_id(raw.trace_id), hexadecimal_id(raw.span_id, SPAN_ID_BYTES)
     started_at, ended_at = seconds(raw.start_time_unix_nano), seconds(raw.end_time_unix_nano)
     if not trace_id or span_id is None or started_at is None:

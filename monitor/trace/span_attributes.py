@@ -84,7 +84,7 @@ class SpanAttributes(Struct, gc=False):
         looked_at: Values of the attributes that rules of the settings read.
         messages: Messages from events, in their order.
         telling: The uses of all attributes in order, each followed by its value if that determines the kind of the
-            span; None if such a value is not a short text.
+            span; None if such a value is not a short text, or if any attribute belongs to a family.
     """
 
     singles: dict[Field, list[tuple[int, Any]]] = {}

@@ -35,7 +35,7 @@ _BUDGETS: Mapping[Field, Callable[[Any], Any]] = {
     **dict.fromkeys((Field.BUDGET_TOOL_CALLS, Field.BUDGET_STEPS, Field.BUDGET_TOKENS), count),
     Field.BUDGET_SECONDS: amount,
 }
-WORDS_OF_OURS = _BUDGETS.keys() | {Field.MODEL_VERSION, Field.REQUEST_ID, Field.CONVERSATION, Field.USER}
+OWN_FACTS = _BUDGETS.keys() | {Field.MODEL_VERSION, Field.REQUEST_ID, Field.CONVERSATION, Field.USER}
 """Attributes that a sender may put on any span of the application for Cliffwatch."""
 _USAGE_NAMES = (
     (("input", "prompt_tokens", "input_tokens"), re.compile(r"input_|cache_|.*_input_tokens$")),

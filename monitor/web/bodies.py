@@ -27,7 +27,7 @@ class Body:
     A rendered body, and the clients that are receiving it.
 
     Attributes:
-        readers: A function for each client that closes its connection; a list, since test clients share one.
+        readers: For each client that is receiving the body, the function that closes its connection.
     """
 
     content: bytes

@@ -77,7 +77,7 @@ def _number(request: Request, name: str, default: int) -> int:
 
 
 class _NoJson(UsageError):
-    """The body is not JSON, which a browser must ask for permission (CORS) to send to another site."""
+    """The body is not JSON. A browser sends JSON to another site only after asking for permission (CORS)."""
 
 
 async def _body(request: Request) -> bytes:

@@ -98,7 +98,8 @@ _STRATA = st.lists(
     max_size=8,
 )
 _SEVERITIES = st.lists(
-    st.builds(Severity, capability=st.sampled_from((*_NAMES, "other")), weight=st.floats(0.0, 1e6)), max_size=4
+    st.builds(Severity, capability=st.sampled_from((*_NAMES, "other")), weight=st.just(0.0) | st.floats(1e-30, 1e6)),
+    max_size=4,
 )
 
 

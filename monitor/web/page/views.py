@@ -51,7 +51,7 @@ def under_way(snapshot: Snapshot) -> Sequence[RolloutRecord]:
 
 
 def _proven_rise(record: RolloutRecord) -> float:
-    """Lower bound of the largest rise of a failure rate, with tiers or without; 0 if no rise is proven."""
+    """Greatest lower bound of a rise of a failure rate; 0 if there is none, negative if no rise is proven."""
     if record.verdict is None or not record.verdict.scope:
         return 0.0
     compared = (record.verdict.aggregate, record.verdict.easier_tiers, record.verdict.hard_tier)
@@ -95,7 +95,7 @@ def dead_letters(snapshot: Snapshot) -> Sequence[tuple[str, int]]:
 
 
 def comparisons(verdict: Verdict) -> Sequence[tuple[str, TierComparison]]:
-    """The rows of the comparison: every tier, the hard tiers together, and all requests; only these without tiers."""
+    """Rows of the comparison: every tier, the hard tiers together, and all requests; without tiers only the last."""
     if not has_tiers(verdict):
         return [("all", verdict.aggregate)]
     rows: dict[str, TierComparison] = {tier.value: verdict.tiers[tier] for tier in TIERS if tier in verdict.tiers}
