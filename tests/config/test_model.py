@@ -130,6 +130,14 @@ def test_the_reference_file_has_every_key_and_explains_it() -> None:
             id="a number that cannot be reckoned with is refused before it stops a review",
         ),
         pytest.param(
+            "service:\n  review_interval_seconds: 1.0e+10\nledger:\n  evidence_days: 1.0e+9\n",
+            [
+                "c.yaml:2: service.review_interval_seconds: is too large or too small (from 1e-30 to 1e+09, or 0)",
+                "c.yaml:4: ledger.evidence_days: is too large or too small (from 1e-30 to 1e+06, or 0)",
+            ],
+            id="a time that no clock waits for and no column holds",
+        ),
+        pytest.param(
             "web:\n  trace_url: javascript:alert(1)\n",
             [
                 (
@@ -262,6 +270,20 @@ def test_text_of_another_form_is_told_the_form(
 
     assert f"c.yaml:2: {section}.{key}: the text given is not allowed (" in problem
     assert (True, False) == (form in problem, value in problem)
+
+
+def test_what_is_only_compared_may_be_any_number(config_file: Path) -> None:
+    """An id, a time in nanoseconds and a p-value."""
+    config_file.write_text(
+        "traces:\n  tiers:\n    - {tier: hard, attribute: id, equals: 1290123456789012345}\n"
+        "    - {tier: easy, attribute: at, at_least: 1764530000000000000}\n"
+        "  outcomes:\n    evaluations:\n      - {name: p, fails_below: 1.0e-10}\n"
+    )
+
+    traces = load_config(config_file).traces
+
+    assert float(1290123456789012345) == traces.tiers[0].equals
+    assert 1.0e-10 == traces.outcomes.evaluations[0].fails_below
 
 
 def test_problems_of_file_and_environment_come_together(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
