@@ -76,7 +76,8 @@ class Clusters:
             for cluster in sizes.keys() & others.keys():
                 (n, f, *_), (m, g, *_), weight = sizes[cluster], others[cluster], self.sample.weight(cluster)
                 products.append((weight * n * m, weight * f * m, weight * n * g, weight * f * g))
-            if mixes := [*_mixes((sizes, others), (rows, other.rows.get(group, ())))]:
+            mixes = [*_mixes((sizes, others), (rows, other.rows.get(group, ())))]
+            if any(mix.weighted[0] for mix in mixes):
                 nm, fm, ng, fg = (round(sum(column)) for column in zip(*products, strict=True))
                 yield SharedClusterSums(group, nm, fm, ng, fg, mixes)
 
@@ -104,6 +105,8 @@ def _mixes(sizes: Sequence[Mapping[Any, Sequence[float]]], rows: Sequence[Sequen
     """
     Sums over what both arms served, from fine to coarse: clusters, then prompt families, then tool sets as well.
 
+    The first is of clusters, even if the arms share none.
+
     Args:
         sizes: Sums of both arms by cluster.
         rows: What was read of both arms.
@@ -116,6 +119,6 @@ def _mixes(sizes: Sequence[Mapping[Any, Sequence[float]]], rows: Sequence[Sequen
             (n, f, *before), (m, g, *after) = baseline[name], candidate[name]
             within = [total + product / (n + m) for total, product in zip(within, (n * m, f * m, n * g), strict=True)]
             served = [*map(add, served, (*before, *after))]
-        if both:
+        if both or level == 0:
             yield Mix(tuple(within), tuple(map(round, served)))
         remaining = [[row for row in of_arm if row[0][level] not in both] for of_arm in remaining]

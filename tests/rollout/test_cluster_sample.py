@@ -46,3 +46,14 @@ def test_what_both_arms_served_is_told_from_fine_to_coarse() -> None:
         shared.failures_failures,
     )
     assert [Mix((1.0, 0.5, 0.0), (2, 1, 2, 0)), Mix((3.0, 1.0, 1.5), (6, 2, 6, 3))] == list(shared.mixes)
+
+
+def test_prompts_that_both_arms_served_are_never_taken_for_clusters() -> None:
+    """Each user is in one arm, as with sticky sessions: the first sums are those of users, and empty."""
+    sample = Sample(part=1.0, alone=1.0, largest=frozenset())
+    old, new = of(sample, kind(sample, 3, 4, 1, "q")), of(sample, kind(sample, 4, 4, 3, "q"))
+
+    (shared,) = old.shared_with(new)
+
+    assert [Mix((0.0, 0.0, 0.0), (0, 0, 0, 0)), Mix((2.0, 0.5, 1.5), (4, 1, 4, 3))] == list(shared.mixes)
+    assert [] == list(of(sample, kind(sample, 3, 4, 1, "p")).shared_with(new))
