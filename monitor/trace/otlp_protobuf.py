@@ -71,21 +71,22 @@ def decode_protobuf(value: bytes, limits: Limits, options: DecodeOptions) -> Dec
     decoded = Reader(options, limits, _value).read(map(_spans, parts))
     # A log record that is read as a span has no ids, and a span that is read as a log record no time: the field
     # numbers are the same, the types are not.
-    if decoded.spans or any(_is_whole(span) for part in parts for span in _spans(part)[1]):
+    if decoded.spans:
         return decoded
-    reader = Reader(options, limits, _value)
     leaves = [leaf for part in parts for leaf in _leaves(part)]
     logs = [log for leaf in leaves if (log := _parsed(LogRecord, leaf)) is not None]
     if any(log.time_unix_nano or log.observed_time_unix_nano or log.attributes for log in logs):
-        return reader.read(logs=logs)
+        return Reader(options, limits, _value).read(logs=logs)
+    if any(_is_whole(span) for part in parts for span in _spans(part)[1]):  # and out of bounds, each of them
+        return decoded
     metrics = [metric for leaf in leaves if (metric := _parsed(Metric, leaf)) is not None]
     if any(metric.WhichOneof("data") for metric in metrics):
-        return reader.read()  # they say nothing of requests
+        return Decoded()  # they say nothing of requests
     if request is None or (leaves and not logs):
         raise InvalidRecord(DropReason.NOT_PROTOBUF, "neither traces nor logs of OTLP")
     if leaves:
         raise InvalidRecord(DropReason.FIELD_INVALID, "no span has ids and a start, no log record a time")
-    return reader.read()
+    return Decoded()
 
 
 def _leaves(part: Any) -> Iterator[bytes]:

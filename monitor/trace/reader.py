@@ -123,7 +123,7 @@ class _Known(NamedTuple):
     Attributes:
         kind: Their kind.
         shared: The fields of `Span` that are the same for all of them.
-        mended: How many of their labels had to be cleaned.
+        mended: Number of labels that had to be changed to be valid, in each span.
         is_irrelevant: They do no agent's work and carry no attribute for Cliffwatch.
         is_all: They have no facts beside `shared`, except an error.
         differs: Fields of `Span` that only few kinds of spans have, each with the function that reads it.
@@ -207,7 +207,7 @@ class Reader:
             return
         facts = self._gather(raw.attributes)
         known = self._known(raw.name, facts)
-        if facts.families or raw.events:  # rare
+        if facts.families or raw.events:
             known = self._read_beside(raw, place, known, facts)
         self._spans.append(self._span(raw, place, known, facts))
 
@@ -222,7 +222,7 @@ class Reader:
             for event in events:
                 self._read_event(event, facts, judged, part)
             known = _known(self._options, self._resource, raw.name, facts, known.kind)
-        for evaluation in facts.evaluations() if facts.families else ():
+        for evaluation in facts.evaluations():
             self._add_evaluation(evaluation, judged, ended_at, part)
         return known
 
@@ -412,7 +412,7 @@ def _known(
         ignored[Ignored.LABEL_MENDED],
         is_irrelevant=kind is OperationKind.OTHER and not is_relevant,
         is_all=is_alone and kind not in _ASKED,
-        differs=[each[1:] for each in span_reading.DIFFERING if not facts.singles.keys().isdisjoint(each[0])],
+        differs=[(field, read) for of, field, read in span_reading.DIFFERING if not {*of}.isdisjoint(facts.singles)],
     )
 
 
