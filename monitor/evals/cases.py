@@ -66,7 +66,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
         metadata: Facts about the case, such as its tier or capability, under the suite's own names.
         attempt_id: Id of this attempt, so that it counts once even if it is written twice; None without an id.
         variant: The prompt, if one suite asks the same cases with several prompts.
-        human: Whether a person who checked the answer passes it, regardless of *passed*; None if nobody checked it.
+        human: Whether a person passed the answer, whatever *passed* is; None if no person checked it.
     """
 
     key: CaseKey

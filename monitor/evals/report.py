@@ -53,7 +53,7 @@ class EvalReport:
 
     Attributes:
         policy: Sets the jump of the share that matters, the margins of `ok`, and the error rate.
-        labelling: The scorer's errors according to people; None if nobody checked scores.
+        labelling: The scorer's errors, found by people who checked its scores; None without such checks.
 
     Raises:
         UsageError: the runs have no case in common.

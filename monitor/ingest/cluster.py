@@ -61,7 +61,7 @@ class GroupFacts:
     A consumer group, as described by the brokers.
 
     Attributes:
-        state: Such as `Stable`; empty if nobody ever joined it.
+        state: Such as `Stable`; empty if no consumer ever joined the group.
         members: Number of its members.
     """
 

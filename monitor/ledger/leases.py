@@ -100,7 +100,7 @@ _IS_ALIVE = sa.text("SELECT 1 FROM pg_stat_activity WHERE pid = :pid AND backend
 
 @contextmanager
 def _heartbeat(connection: sa.Connection) -> Iterator[None]:
-    """Run a query on *connection* every two seconds; nobody else may use it meanwhile."""
+    """Run a query on *connection* every two seconds; do not use the connection elsewhere meanwhile."""
     is_over = Event()
 
     def beat() -> None:

@@ -88,7 +88,7 @@ class ReplayReviewer(Reviewer):
     with the data known at that time, as the live service would have done.
     """
 
-    _prune_interval_seconds = 86_400.0  # event time: a batch may span hours, and nobody queries the ledger meanwhile
+    _prune_interval_seconds = 86_400.0  # event time; one batch may cover hours of it
     _never_pruned = (PruneSubject.NAMES,)  # the summary at the end counts all names
 
     _is_over = False

@@ -53,7 +53,7 @@ def outcome_of(evaluation: Evaluation, settings: OutcomeSettings) -> Outcome | N
     The outcome that *evaluation* stands for, or None if no rule can tell.
 
     A rule reads the label first, then the score. Without a rule only the labels of the settings and a plain yes or no
-    count, because nobody knows which end of an unknown score is the good one.
+    count, because a high score may be good or bad.
     """
     rule = next((rule for rule in settings.evaluations if rule.name in {"*", evaluation.name}), None)
     success = _success(evaluation, rule, settings)

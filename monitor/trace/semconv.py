@@ -1,8 +1,8 @@
 """
 The table of attribute names: what OpenTelemetry, OpenInference, Langfuse and others call the facts that we read.
 
-If several names stand for the same fact, the first in the table that a span carries wins. Names with `N` or `*` are
-families: flattened lists (`llm.input_messages.0.message.role`), or any name with the prefix.
+If a span has the same fact under several names, the first one in the table counts. Names with `N` or `*` are families:
+flattened lists (`llm.input_messages.0.message.role`), or any name with the prefix.
 """
 
 from __future__ import annotations

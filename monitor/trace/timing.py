@@ -2,7 +2,7 @@
 Compares the times of events with their arrival, so that one bad clock does not distort what everybody sees.
 
 Late is normal (a backlog, a back-fill), early is not. A time slightly ahead of its arrival is set to the arrival; a run
-that is dated a day or more ahead is refused, because nobody knows when it happened.
+that is dated a day or more ahead is refused, because its real time is unknown.
 """
 
 from __future__ import annotations
