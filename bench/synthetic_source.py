@@ -34,7 +34,7 @@ class SyntheticSource:
             for number, value in enumerate(islice(self._values, self._batch_records))
         )
         self._next += len(records)
-        return Poll(records, {PARTITION: self._next} if records else {}, at_end=len(records) < self._batch_records)
+        return Poll(records, at_end=len(records) < self._batch_records)
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
         """The one partition."""

@@ -56,13 +56,12 @@ class FakeSource:
         self._follow_rebalance()
         self._take_over()
         records: list[Record] = []
-        next_offsets = {}
         for partition in self._assignment.owned:
             at = self._next[partition]
             if some := self._broker.logs[partition][at : at + self._max_poll_records - len(records)]:
                 records += some
-                self._next[partition] = next_offsets[partition] = at + len(some)
-        return Poll(tuple(records), next_offsets)
+                self._next[partition] = at + len(some)
+        return Poll(tuple(records))
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
         return {partition: owned.ledger_offset for partition, owned in self._assignment.owned.items()}

@@ -91,11 +91,7 @@ class FileSource(Source):
             if not batch:
                 raise
         self._uncommitted.extend(batch)
-        return Poll(
-            records=tuple(batch),
-            next_offsets={record.position.topic_partition: record.position.offset + 1 for record in batch},
-            at_end=len(batch) < self._batch_records and self._failure is None,
-        )
+        return Poll(tuple(batch), at_end=len(batch) < self._batch_records and self._failure is None)
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
         if self._offsets is None:

@@ -90,7 +90,7 @@ class KafkaSource:
         for _ in range(max(1, math.ceil(timeout_seconds / _SLICE_SECONDS))):
             if fetched := self._poll_once(min(timeout_seconds, _SLICE_SECONDS)):
                 self._answered_at = self._clock.monotonic()
-                polled = _as_poll(fetched)
+                polled = Poll(tuple(as_record(record) for records in fetched.values() for record in records))
                 self._uncommitted.update(polled.next_offsets)
                 return polled
         self._check_brokers()
@@ -237,7 +237,7 @@ class KafkaSource:
     def _skip(self, blocked: BlockedPartition) -> Poll:
         offset_range = self._offset_ranges([blocked.partition])[blocked.partition]
         end = first_readable(blocked.offset, offset_range.end, partial(problem_at, self._settings, blocked.partition))
-        return Poll(records=(blocked.skipped(end),), next_offsets={blocked.partition: end})
+        return Poll((blocked.skipped(end),))
 
     def _unblock(self, partitions: Iterable[TopicPartition]) -> None:
         """Resume blocked partitions from the ledger's offset."""
@@ -345,11 +345,3 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
 
     def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
         self._rebalances.append((Assignment.revoke, frozenset(map(from_kafka, revoked))))
-
-
-def _as_poll(fetched: Mapping[KafkaPartition, list[Any]]) -> Poll:
-    by_partition = {from_kafka(partition): [*map(as_record, records)] for partition, records in fetched.items()}
-    return Poll(
-        records=tuple(record for records in by_partition.values() for record in records),
-        next_offsets={partition: records[-1].next_offset for partition, records in by_partition.items()},
-    )

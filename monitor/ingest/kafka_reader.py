@@ -301,10 +301,10 @@ class KafkaRangeSource(Source):
         except BaseException:
             self.rewind()  # a generator that has raised cannot continue
             raise
-        next_offsets = {record.position.topic_partition: record.next_offset for record in records}
-        for partition, offset in next_offsets.items():
+        polled = Poll(records, at_end=len(records) < self._batch_records)
+        for partition, offset in polled.next_offsets.items():
             self._parts[partition].next_offset = offset
-        return Poll(records, next_offsets, at_end=len(records) < self._batch_records)
+        return polled
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
         return {partition: part.committed for partition, part in self._parts.items()}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -107,20 +108,24 @@ class DeadLetterRecord:
         return {**record.position._asdict(), **cause, "sha256": record.sha256, "size_bytes": record.size_bytes}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Poll:
     """
     The result of one poll.
 
     Attributes:
         records: Records of all partitions, in offset order within each partition.
-        next_offsets: For each partition with records, the offset to read next (last offset + 1).
         at_end: Whether the source is exhausted; a live topic never is.
     """
 
     records: tuple[Record, ...] = ()
-    next_offsets: Mapping[TopicPartition, int] = field(default_factory=dict)
     at_end: bool = False
+
+    @cached_property
+    def next_offsets(self) -> Mapping[TopicPartition, int]:
+        """For each partition with records, the offset to read next."""
+        last = {record.position[:2]: record for record in self.records}
+        return {TopicPartition(*partition): record.next_offset for partition, record in last.items()}
 
 
 LedgerOffsets = Callable[[Collection[TopicPartition]], Mapping[TopicPartition, int]]
