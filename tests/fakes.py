@@ -90,7 +90,7 @@ class FakeSource:
             self._assignment.assign(self._broker.share_of(self))
 
     def _take_over(self) -> None:
-        unread = self._assignment.unread
+        unread = set(self._assignment.unread)
         offsets = self._ledger_offsets(unread) if unread else {}
         for partition in sorted(unread):
             log = OffsetRange(0, len(self._broker.logs[partition]))

@@ -45,34 +45,30 @@ def starting_offset(ledger_offset: int | None, log: OffsetRange, start: StartAt)
 
 
 class Assignment:
-    """The partitions of this consumer: first assigned, then owned (their offset is known), finally revoked."""
+    """
+    The partitions of this consumer: first assigned, then owned (their offset is known), finally revoked.
+
+    Attributes:
+        unread: Assigned partitions whose offset has yet to be read from the ledger.
+        owned: Partitions whose records may be returned and committed.
+    """
 
     def __init__(self) -> None:
-        self._unread: set[TopicPartition] = set()
-        self._owned: dict[TopicPartition, AssignedPartition] = {}
+        self.unread: set[TopicPartition] = set()
+        self.owned: dict[TopicPartition, AssignedPartition] = {}
         self._first_offsets: dict[TopicPartition, int] = {}
-
-    @property
-    def unread(self) -> frozenset[TopicPartition]:
-        """Assigned partitions whose offset has yet to be read from the ledger."""
-        return frozenset(self._unread)
-
-    @property
-    def owned(self) -> Mapping[TopicPartition, AssignedPartition]:
-        """Partitions whose records may be returned and committed."""
-        return self._owned
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Add assigned partitions; their offsets must be read from the ledger, even if they were known before."""
         for partition in partitions:
-            self._owned.pop(partition, None)
-            self._unread.add(partition)
+            self.owned.pop(partition, None)
+            self.unread.add(partition)
 
     def revoke(self, partitions: Iterable[TopicPartition]) -> None:
         """Remove revoked partitions."""
         for partition in partitions:
-            self._owned.pop(partition, None)
-            self._unread.discard(partition)
+            self.owned.pop(partition, None)
+            self.unread.discard(partition)
             self._first_offsets.pop(partition, None)
 
     def begin(
@@ -83,18 +79,18 @@ class Assignment:
         if ledger_offset is None:
             # Until the ledger has a row, "latest" must stay at the first end seen, or a failed batch would be lost.
             next_offset = self._first_offsets.setdefault(partition, next_offset)
-        self._unread.discard(partition)
-        self._owned[partition] = AssignedPartition(ledger_offset, next_offset, log.end)
-        return self._owned[partition]
+        self.unread.discard(partition)
+        self.owned[partition] = AssignedPartition(ledger_offset, next_offset, log.end)
+        return self.owned[partition]
 
     def commit(self, next_offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
         """Record committed offsets; returns those of partitions that are still owned."""
-        owned = {partition: offset for partition, offset in next_offsets.items() if partition in self._owned}
+        owned = {partition: offset for partition, offset in next_offsets.items() if partition in self.owned}
         for partition, offset in owned.items():
-            self._owned[partition] = AssignedPartition(offset, offset, self._owned[partition].log_end)
+            self.owned[partition] = AssignedPartition(offset, offset, self.owned[partition].log_end)
         return owned
 
     def rewind(self) -> None:
         """Mark every owned partition as unread, so that its offset is read from the ledger again."""
-        self._unread.update(self._owned)
-        self._owned.clear()
+        self.unread.update(self.owned)
+        self.owned.clear()

@@ -281,7 +281,7 @@ class KafkaSource:
 
     def _start_assigned(self) -> None:
         """Seek newly assigned partitions to the ledger's offsets and resume them."""
-        unread = self._assignment.unread
+        unread = set(self._assignment.unread)
         if not unread:
             return
         try:
