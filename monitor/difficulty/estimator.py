@@ -20,8 +20,6 @@ from scipy.sparse import csr_matrix, diags_array
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit
 
-from monitor.difficulty.calibration import Normal
-
 PRIOR_VARIANCE: Mapping[str, float] = {
     "capability": 1.0,
     "tools": 0.1,
@@ -73,6 +71,10 @@ class DifficultyClassifier(base.Classifier):
     Args:
         max_features: Largest number of weights; beyond it, the tenth with the least information is evicted.
 
+    Attributes:
+        bias: Posterior of the constant term.
+        weights: Posterior of each weight learnt so far, by feature name.
+
     Source:
         Assumed-density filtering of a logistic regression, as in Spiegelhalter and Lauritzen (1990), Networks 20:579,
         section 5; the mean of a logistic-normal by MacKay (1992), Neural Computation 4:720, equation 10.
@@ -86,23 +88,13 @@ class DifficultyClassifier(base.Classifier):
 
     def __init__(self, max_features: int = 500_000) -> None:
         self.max_features = max_features
-        self._bias = Weight(0.0, _BIAS_VARIANCE, _BIAS_VARIANCE)
-        self._weights: dict[Any, Weight] = {}
-
-    @property
-    def bias(self) -> Normal:
-        """Posterior of the constant term."""
-        return Normal(self._bias.mean, self._bias.variance)
-
-    @property
-    def weights(self) -> Mapping[str, Weight]:
-        """Weights learnt so far, by feature name."""
-        return self._weights
+        self.bias = Weight(0.0, _BIAS_VARIANCE, _BIAS_VARIANCE)
+        self.weights: dict[Any, Weight] = {}
 
     def learn_one(self, x: dict[Any, Any], y: ClfTarget) -> None:
         """Learn that a request with features *x* failed (True) or succeeded."""
-        weights = self._weights
-        active = [(self._bias, 1.0)]
+        weights = self.weights
+        active = [(self.bias, 1.0)]
         for name, value in x.items():
             active.append((weights.get(name) or weights.setdefault(name, _unlearnt(name)), value))
         mean = variance = 0.0
@@ -128,10 +120,10 @@ class DifficultyClassifier(base.Classifier):
             rows: Features of each label; features without a weight are left out.
             failed: Outcome of each label, True for a failure.
         """
-        weights = [*self._weights.values(), self._bias]
-        design = design_of(rows, {name: column for column, name in enumerate(self._weights)})
+        weights = [*self.weights.values(), self.bias]
+        design = design_of(rows, {name: column for column, name in enumerate(self.weights)})
         prior = np.array([weight.prior_variance for weight in weights])
-        is_item = np.array([*(group_of(name) == "item" for name in self._weights), False])
+        is_item = np.array([*(group_of(name) == "item" for name in self.weights), False])
         moments = posterior_mode(design, failed, prior, is_item=is_item)
         for weight, mean, variance in zip(weights, *moments, strict=True):
             weight.mean, weight.variance = float(mean), float(variance)
@@ -139,16 +131,16 @@ class DifficultyClassifier(base.Classifier):
     def predict_proba_one(self, x: dict[Any, Any], **kwargs: Any) -> dict[ClfTarget, float]:
         """Probability that a request with features *x* succeeds (False) or fails (True)."""
         del kwargs
-        mean, variance = self.bias
+        mean, variance = self.bias.mean, self.bias.variance
         for name, value in x.items():
-            weight = self._weights.get(name) or _unlearnt(name)
+            weight = self.weights.get(name) or _unlearnt(name)
             mean += weight.mean * value
             variance += weight.variance * value * value
         probability = failure_probability(mean, variance)
         return {False: 1.0 - probability, True: probability}
 
     def _evict(self) -> None:
-        weights = self._weights
+        weights = self.weights
         count = max(len(weights) - self.max_features, int(_EVICTED_PART * self.max_features))
         # The weights whose posterior precision exceeds the prior's least.
         least = heapq.nsmallest(count, weights, key=lambda name: weights[name].prior_variance / weights[name].variance)

@@ -72,7 +72,7 @@ class Service:
         self.stages = stages
         self.rules = rules
         self._settings = settings
-        self._publisher = Publisher(stages.ledger, stages.reviewer, stages.clock, stages.snapshots)
+        self._publisher = Publisher(stages)
         self._writer = BatchWriter(stages, self._publisher, rules, caps or LedgerSettings())
         jobs = [
             Job("review", self.review, settings.review_interval_seconds, settings.review_rest_ratio),

@@ -7,12 +7,10 @@ from dataclasses import replace
 from threading import RLock
 from typing import Any
 
-from monitor.clock import Clock
 from monitor.ledger.ledger import CounterKey
-from monitor.ledger.sql import SqlLedger
 from monitor.metrics import snapshot
 from monitor.rollout.tracker import Role, VersionActivity, VersionKey, is_floating_alias, version_roles
-from monitor.service.review import Reviewer
+from monitor.service.stages import Stages
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
 
@@ -23,21 +21,15 @@ class Publisher:
     `publish` may run on another thread than the loop; `report` never waits for its queries.
 
     Args:
-        ledger: Source of the totals.
-        reviewer: Holds the policy and the calibration in force.
-        clock: Gives each snapshot its time.
-        snapshots: Holds the snapshot that scrapes read.
+        stages: Its ledger is the source of the totals, its reviewer has the policy and the calibration in force.
 
     Attributes:
         status: Status of the loop, as last reported.
     """
 
-    def __init__(self, ledger: SqlLedger, reviewer: Reviewer, clock: Clock, snapshots: snapshot.SnapshotHolder) -> None:
-        self._ledger = ledger
-        self._reviewer = reviewer
-        self._clock = clock
-        self._snapshots = snapshots
-        self._view = snapshots.current
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+        self._view = stages.snapshots.current
         self._is_loaded = False
         self.status = snapshot.LoopStatus()
         self._exemplars: Mapping[CounterKey, snapshot.TraceExemplar] = {}
@@ -62,7 +54,7 @@ class Publisher:
     def report_failures(self, failed_traces: Mapping[CounterKey, str]) -> None:
         """Show these traces as exemplars of the failure counters they incremented, from the next snapshot on."""
         with self._publishing:
-            self._exemplars = snapshot.with_failures(self._exemplars, failed_traces, at=self._clock.time())
+            self._exemplars = snapshot.with_failures(self._exemplars, failed_traces, at=self._stages.clock.time())
 
     def report_job(self, job: str, problem: str, seconds: float) -> None:
         """Report how long *job* (`review`, `snapshot`) took and its *problem*, empty if it succeeded."""
@@ -72,9 +64,9 @@ class Publisher:
 
     def _publish(self) -> None:
         status = self.status
-        self._snapshots.current = replace(
+        self._stages.snapshots.current = replace(
             self._view,
-            now=self._clock.time(),
+            now=self._stages.clock.time(),
             exemplars=self._exemplars,
             loop=status,
             is_ready=self._is_loaded and status.turned_at is not None and not _problem(status),
@@ -82,14 +74,14 @@ class Publisher:
         )
 
     def _read(self) -> snapshot.Snapshot:
-        ledger, policy = self._ledger, self._reviewer.policy
+        ledger, policy = self._stages.ledger, self._stages.reviewer.policy
         counters, activity, rollouts = ledger.counters(), ledger.activity(), ledger.rollouts()
         probed = {key: value for key, value in counters.items() if key.environment == PROBES_ENVIRONMENT}
         if probed != self._probed:  # the query scans every probe run, so repeat it only after new runs
             self._probed, self._frontier_solved = probed, ledger.frontier_solved()
         roles = version_roles(activity, [record.rollout for record in rollouts], policy)
         return snapshot.Snapshot(
-            now=self._clock.time(),
+            now=self._stages.clock.time(),
             policy=policy,
             counters=counters,
             pending_spans=ledger.pending_spans(),
@@ -100,7 +92,8 @@ class Publisher:
         )
 
     def _calibration(self) -> snapshot.CalibrationStatus | None:
-        calibration, live = self._reviewer.tagger.calibration, self._reviewer.live_trust
+        reviewer = self._stages.reviewer
+        calibration, live = reviewer.tagger.calibration, reviewer.live_trust
         if calibration is None:
             return None
         if live is not None and live.calibration_id != calibration.calibration_id:

@@ -145,10 +145,10 @@ def test_tags_are_what_river_predicts_on_any_request(asked: list[RequestFeatures
         item = features.item or frozen.items.get(features.prompt_family or "", NEVER_MET)
         x = indicators(features, item if f"item={item}" in frozen.weights else _by_prompt(features), frozen.scales)
         river = DifficultyClassifier()
-        river._bias = Weight(frozen.bias, 0.0, 1.0)
+        river.bias = Weight(frozen.bias, 0.0, 1.0)
         for name in x:
             belief = frozen.weights.get(name) or frozen.prior[group_of(name)]
-            river._weights[name] = Weight(belief.mean, belief.variance, 1.0)
+            river.weights[name] = Weight(belief.mean, belief.variance, 1.0)
         assert pytest.approx(river.predict_proba_one(x)[True], abs=1e-9) == failure_probability(
             tag.difficulty_logit, tag.difficulty_variance
         )
