@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from monitor.errors import UsageError
 from monitor.rollout.policy import Policy
-from monitor.rollout.tracker import Role, Rollout, VersionActivity, rollout_id_of, version_roles
+from monitor.rollout.tracker import Role, Rollout, VersionActivity, version_roles
 from monitor.trace.bounds import MOST_LABEL_CHARACTERS
 from monitor.trace.labels import clean_label
-from monitor.trace.model import TEACHING_ENVIRONMENTS
+from monitor.trace.model import TEACHING_ENVIRONMENTS, hash_of
 
 MOST_UNDER_WAY = 10
 """Announced rollouts that one service and environment may have under way, since each adds metric series."""
@@ -92,16 +91,13 @@ def _is_replaced(request: RolloutRequest, rollout: Rollout, policy: Policy, now:
 def _new_rollout(request: RolloutRequest, baseline: str, ours: Sequence[Rollout], started_at: float) -> Rollout:
     names = (request.service, request.environment, baseline, request.candidate)
     content = _content(request)
-    rollout_id = content + rollout_id_of(*names, "announced", str(len(ours)))[len(content) :]
+    rollout_id = content + hash_of(*names, "announced", len(ours))[len(content) :]
     return Rollout(rollout_id, *names, started_at)
 
 
 def _content(request: RolloutRequest) -> str:
     """The start of a rollout's id, which identifies what its candidate stands for; empty if that is unknown."""
-    if request.stands_for is None:
-        return ""
-    digest = hashlib.blake2b(request.stands_for.encode("utf-8", "surrogatepass"), digest_size=4)
-    return _CONTENT + digest.hexdigest()
+    return "" if request.stands_for is None else _CONTENT + hash_of(request.stands_for, size=4)
 
 
 def checked_reason(reason: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections import defaultdict
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 from monitor.rollout.deployment import Deployment, ServiceTraffic, Traffic
 from monitor.rollout.policy import Policy
-from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
+from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT, hash_of
 
 _DAY = 86_400.0
 _WEEK = 7 * _DAY
@@ -322,7 +321,8 @@ class _Watch:
         earlier = sum(r.candidate == name and r.baseline == baseline for r in self._rollouts)
         service, environment = self._where
         at = deployment.first_started_at
-        rollout_id = rollout_id_of(service, environment, baseline, name, repr(at), str(earlier))
+        # A hash, so that every replica computes the same id.
+        rollout_id = hash_of(service, environment, baseline, name, at, earlier)
         rollout = Rollout(rollout_id, service, environment, baseline, name, at)
         self._rollouts.append(rollout)
         self._changed.append(rollout)
@@ -438,8 +438,3 @@ def _grows(rollout: Rollout, baseline: Deployment, candidate: Deployment | None,
         old, new = baseline.between(since, to), candidate.between(since, to)
         shares.append(new / (old + new) if old + new else 0.0)
     return shares[1] > _GROWTH * shares[0]
-
-
-def rollout_id_of(*parts: str) -> str:
-    """The id of a rollout, a hash of *parts*, so that every replica computes the same one."""
-    return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -176,7 +176,7 @@ def test_one_label_moves_a_wide_belief_to_its_true_posterior() -> None:
     mean = moment(1) / moment(0)
     variance = moment(2) / moment(0) - mean**2
     model = DifficultyClassifier()
-    model._bias = Weight(0.0, 1e-9, 1e-9)
+    model.bias = Weight(0.0, 1e-9, 1e-9)
     model.learn_one({"version=a": 1.0}, True)
     weight = model.weights["version=a"]
 
