@@ -64,21 +64,11 @@ class SqliteDialect:
         places = ", ".join("?" * len(columns))
         return _for_each(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({places})")  # noqa: S608  (own names)
 
-    def upserter(
-        self, table: sa.Table, columns: Sequence[str] = (), *, keys: Sequence[str] = (), become: Excluded
-    ) -> Writer:
-        """
-        Upsert rows in the order given: a stored row with the same *keys* is updated as *become* says.
-
-        By default, *columns* are all columns of the table, and *keys* those of its primary key.
-        """
-        statement, columns = sqlite.insert(table), columns or table.columns.keys()
-        keys = keys or table.primary_key.columns.keys()
-        upsert = statement.on_conflict_do_update(index_elements=keys, set_=become(statement.excluded))
-        compiled = upsert.compile(dialect=sqlite.dialect(), column_keys=list(columns))
-        if tuple(compiled.positiontup or ()) != tuple(columns):
-            raise ValueError(f"columns must be in the order of the table: {', '.join(compiled.positiontup or ())}")
-        return _for_each(str(compiled))
+    def upserter(self, table: sa.Table, become: Excluded) -> Writer:
+        """Upsert rows in the order given (see `_row_of`): a stored row of the same key is updated as *become* says."""
+        statement, (columns, key) = sqlite.insert(table), _row_of(table)
+        upsert = statement.on_conflict_do_update(index_elements=key, set_=become(statement.excluded))
+        return _for_each(str(upsert.compile(dialect=sqlite.dialect(), column_keys=columns)))
 
     def updater(self, table: sa.Table, key: str, columns: Sequence[str]) -> Writer:
         """Update *columns* of stored rows, which the caller has locked; the first value of each row is its *key*."""
@@ -114,13 +104,10 @@ class PostgresDialect:
         # COPY takes a fifth of the CPU of INSERT, in the client and in the server. No name needs quoting.
         return partial(_copy, f"COPY {table.name} ({', '.join(columns)}) FROM STDIN")
 
-    def upserter(
-        self, table: sa.Table, columns: Sequence[str] = (), *, keys: Sequence[str] = (), become: Excluded
-    ) -> Writer:
-        statement, columns = postgresql.insert(table), columns or table.columns.keys()
-        keys = keys or table.primary_key.columns.keys()
-        insert = statement.from_select(columns, sa.select(_given(table, columns)))
-        return _as_parameter(insert.on_conflict_do_update(index_elements=keys, set_=become(insert.excluded)))
+    def upserter(self, table: sa.Table, become: Excluded) -> Writer:
+        columns, key = _row_of(table)
+        insert = postgresql.insert(table).from_select(columns, sa.select(_given(table, columns)))
+        return _as_parameter(insert.on_conflict_do_update(index_elements=key, set_=become(insert.excluded)))
 
     def updater(self, table: sa.Table, key: str, columns: Sequence[str]) -> Writer:
         given = _given(table, (key, *columns))
@@ -139,6 +126,13 @@ class PostgresDialect:
 Dialect = SqliteDialect | PostgresDialect
 DIALECTS: Mapping[str, Dialect] = {"sqlite": SqliteDialect(), "postgresql": PostgresDialect()}
 """By SQLAlchemy's name of the dialect."""
+
+
+def _row_of(table: sa.Table) -> tuple[list[str], Sequence[str]]:
+    """The columns of an upserted row, in the table's order, and of its key: all but null ones and numbered ids."""
+    columns = [column.name for column in table.columns if not column.nullable and column.autoincrement is not True]
+    unique = (each for each in table.constraints if isinstance(each, sa.UniqueConstraint))
+    return columns, next(unique, table.primary_key).columns.keys()
 
 
 def _for_each(text: str) -> Writer:

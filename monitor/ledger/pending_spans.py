@@ -55,7 +55,7 @@ class PendingSpanRows:
 
     def __init__(self, dialect: Dialect) -> None:
         self._values = dialect.values
-        self._touch = dialect.upserter(pending_trace, become=_touched)
+        self._touch = dialect.upserter(pending_trace, _touched)
         self._append = dialect.appender(pending_span, pending_span.columns.keys())
         self._append_packs = dialect.appender(span_pack, span_pack.columns.keys())
         self._update_packs = dialect.updater(span_pack, "id", ("traces",))

@@ -49,15 +49,10 @@ class Recorder:
         self._requests = RequestRows(dialect)
         self._pending = PendingSpanRows(dialect)
         self._strata = StratumWriter(dialect, cells)
-        self._write_traffic = dialect.upserter(traffic, become=_wider(traffic, "requests"))
-        self._write_counters = dialect.upserter(counter, become=_more_counted)
-        self._write_activity = dialect.upserter(
-            model_version,
-            (*_VERSION_KEY, "first_started_at", "last_started_at", "requests", "labelled"),
-            keys=_VERSION_KEY,
-            become=_wider(model_version, "requests", "labelled"),
-        )
-        self._write_served = dialect.upserter(served_model, become=_wider(served_model))
+        self._write_traffic = dialect.upserter(traffic, _wider(traffic, "requests"))
+        self._write_counters = dialect.upserter(counter, _more_counted)
+        self._write_activity = dialect.upserter(model_version, _wider(model_version, "requests", "labelled"))
+        self._write_served = dialect.upserter(served_model, _wider(served_model))
         self._version_ids: dict[VersionKey, int] = {}
         self._served: set[tuple[str, ...]] = set()
 

@@ -172,7 +172,7 @@ class Retention(Transactions):
                 by_tier.setdefault(row.counted_tier, Counter())[row.success] += 1
             totals = [(version_id, tier, n.total(), n[True], n[False]) for tier, n in sorted(by_tier.items())]
             add = sums_of(pruned, ("requests", "successes", "failures"))
-            self._dialect.upserter(pruned, become=add)(connection, totals)
+            self._dialect.upserter(pruned, add)(connection, totals)
             _set_pruned_before(connection, version_id, max(row.started_at for row in deleted))
         return len(deleted)
 

@@ -31,7 +31,7 @@ class StratumWriter:
 
     def __init__(self, dialect: Dialect, memory: CellMemory) -> None:
         self._memory = memory
-        self._write = dialect.upserter(stratum, become=sums_of(stratum, SUMS))
+        self._write = dialect.upserter(stratum, sums_of(stratum, SUMS))
 
     def add_slots(
         self, connection: sa.Connection, slots: Iterable[Slot], version_ids: Mapping[VersionKey, int]

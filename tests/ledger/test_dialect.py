@@ -6,17 +6,10 @@ from monitor.ledger.schema import request, traffic
 from monitor.ledger.sql import SqlLedger
 from tests.builders import a_batch, a_trace, tagged
 
-COLUMNS = ("model_version_id", "hour", "requests", "first_started_at", "last_started_at")
-
 
 def test_a_row_that_is_there_becomes_what_it_should(ledger: SqlLedger) -> None:
     """An upsert adds to rows with the same keys and inserts the others, in one statement."""
-    write = ledger._dialect.upserter(
-        traffic,
-        COLUMNS,
-        keys=("model_version_id", "hour"),
-        become=lambda added: {"requests": traffic.c.requests + added.requests},
-    )
+    write = ledger._dialect.upserter(traffic, lambda added: {"requests": traffic.c.requests + added.requests})
 
     with ledger._engine.begin() as connection:
         write(connection, [(1, 10, 2, 0.0, 1.0), (1, 11, 5, 0.0, 1.0)])
