@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -61,10 +61,11 @@ class MeasuredArm:
         failure_rate: Corrected failure rate per tier, ratio 0 to 1.
         failure_rate_covariance: Covariance of *failure_rate*, shape (4, 4).
         uniform_gain_rate: Failure rate per tier on the uniform-gain curve at this arm's aggregate failure rate.
-        uniform_gain_rate_gradient: Derivative of *uniform_gain_rate* by the aggregate failure rate.
         aggregate_failure_rate: Failures per labelled known request, ratio 0 to 1. The curve uses known requests only,
             as the rates do: the difficulty of unknown ones is so uncertain that a gain on the easier half of them would
             look like a gain on hard ones.
+        uniform_gain_rate_gradient: Derivative of *uniform_gain_rate* by the aggregate failure rate; 0 where tiers are
+            exact, as are the next two.
         aggregate_variance: Variance of *aggregate_failure_rate*.
         aggregate_covariance: Covariance of *failure_rate* with *aggregate_failure_rate*, shape (4,).
     """
@@ -73,10 +74,10 @@ class MeasuredArm:
     failure_rate: _Array
     failure_rate_covariance: _Array
     uniform_gain_rate: _Array
-    uniform_gain_rate_gradient: _Array
     aggregate_failure_rate: float
-    aggregate_variance: float
-    aggregate_covariance: _Array
+    uniform_gain_rate_gradient: _Array = field(default_factory=lambda: np.zeros(len(TIERS)))
+    aggregate_variance: float = 0.0
+    aggregate_covariance: _Array = field(default_factory=lambda: np.zeros(len(TIERS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,17 +154,13 @@ def count_arms(traffic: _Array, labelled: _Array, failures: _Array) -> tuple[Mea
     aggregates = rates @ mixes[0]
     logits = logit(rates[0])
     curves = (rates[0], expit(logits + _ability(logits, mixes[0], float(aggregates[1]))))
-    zeros = np.zeros(len(TIERS))
     baseline, candidate = (
         MeasuredArm(
             tier_mix=mixes[arm],
             failure_rate=rates[arm],
             failure_rate_covariance=np.diag(rates[arm] * (1 - rates[arm]) / (labelled[arm] + 1.0)),
             uniform_gain_rate=curves[arm],
-            uniform_gain_rate_gradient=zeros,
             aggregate_failure_rate=float(failures[arm].sum() / labelled[arm].sum()),
-            aggregate_variance=0.0,
-            aggregate_covariance=zeros,
         )
         for arm in (0, 1)
     )

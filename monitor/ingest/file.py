@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 from monitor.errors import DependencyUnreachable, MonitorError, UsageError, os_errors
 from monitor.ingest.lines import CORRUPTED, PEEK_BYTES, Line, decompressed, frame_lengths, read_frames, read_lines
@@ -36,7 +36,6 @@ class FileSource(Source):
         ledger_offsets: Returns the next offsets in the ledger.
         batch_records: Most records per poll.
         max_record_bytes: Longest line to load into memory, in bytes.
-        standard_input: The stream that `-` reads.
         translate: Converts files in other formats; None reads every file as it is.
 
     Attributes:
@@ -54,12 +53,10 @@ class FileSource(Source):
         *,
         batch_records: int = 500,
         max_record_bytes: int = 4 * 1024 * 1024,
-        standard_input: BinaryIO | None = None,
         translate: Translate | None = None,
     ) -> None:
         if len(set(paths)) < len(paths):
             raise UsageError("A file is named twice; name each once.")
-        self._standard_input = standard_input
         self._translate = translate
         for path in paths:
             is_folder = translate is not None and Path(path).is_dir()
@@ -114,7 +111,7 @@ class FileSource(Source):
 
     def _opened(self, path: str) -> io.BufferedReader:
         if path == STANDARD_INPUT:
-            return cast("io.BufferedReader", self._standard_input or sys.stdin.buffer)
+            return cast("io.BufferedReader", sys.stdin.buffer)
         with os_errors(DependencyUnreachable, f"{Path(path).absolute()} cannot be read", "check the name."):
             return Path(path).open("rb")
 

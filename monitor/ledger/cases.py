@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from monitor.difficulty.tiers import Tier
 from monitor.ledger.schema import model_version, request
-from monitor.rollout.cases import Case, CaseKind, Cases, Runs
+from monitor.rollout.cases import Case, CaseKind, Cases
+from monitor.rollout.cohort import Runs
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tracker import Rollout
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT

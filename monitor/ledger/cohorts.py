@@ -114,10 +114,10 @@ class ArmReader:
             for row in self.connection.execute(_SERVED, {**where, "version_id": version_id, "since": max(since, 0.0)})
         ]
 
-    def _unresolved(self) -> arms.Unresolved:
+    def _unresolved(self) -> arms.Runs:
         """The service's requests since the rollout began whose version is unknown, and failures among them."""
         columns = self._evidence(UNRESOLVED, self.rollout.started_at, self.matured_before, any_calibration=True).columns
-        return arms.Unresolved(sum(columns["requests"]), sum(columns["failures"]))
+        return arms.Runs(sum(columns["requests"]), sum(columns["failures"]))
 
     def _arms(self, window: EvidenceWindow) -> tuple[_Evidence, _Evidence, arms.Comparison]:
         candidate = self._evidence(self.rollout.candidate, window.candidate_since, self.matured_before)

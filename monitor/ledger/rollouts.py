@@ -74,22 +74,15 @@ class RolloutStore(Transactions):
             self._start(connection, rollout)
         return True
 
-    def begin_rollout_at(self, rollout_id: str, started_at: float) -> None:
-        """Change the time at which the evidence on a rollout begins, Unix seconds."""
-        with self._writing() as connection:
-            _update(connection, rollout_id, started_at=started_at)
-        self._cells.clear()
-
     def end_rollout(self, rollout_id: str, *, ended_at: float, reason: str) -> None:
         """Mark a rollout as ended."""
-        with self._writing() as connection:
-            _update(connection, rollout_id, ended_at=ended_at, end_reason=reason)
-        self._cells.clear()  # frees the cells of its arms
+        self.change_rollout(rollout_id, ended_at=ended_at, end_reason=reason)
 
-    def read_rollout_under(self, rollout_id: str, calibration_id: str) -> None:
-        """Judge a rollout under another calibration from now on."""
+    def change_rollout(self, rollout_id: str, **columns: Any) -> None:
+        """Change *columns* of a rollout, such as when its evidence begins, or the calibration that judges it."""
         with self._writing() as connection:
-            _update(connection, rollout_id, calibration_id=calibration_id)
+            _update(connection, rollout_id, **columns)
+        self._cells.clear()  # frees those that are no longer read
 
     def save_verdict(self, rollout_id: str, verdict: Verdict, *, at: float) -> None:
         """

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from monitor.rollout.cohort import Runs
 from monitor.rollout.oncall import Signature
 
 
@@ -18,14 +19,6 @@ class CaseKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
-    """Labelled runs of one request or family."""
-
-    requests: int
-    failures: int
-
-
-@dataclass(frozen=True, slots=True)
 class Case:
     """
     A request or family that most runs of established versions passed and most runs of the candidate fail.
@@ -34,8 +27,8 @@ class Case:
         name: The `request_id`, or the hash of the family's text.
         trace_id: The candidate's latest failed run.
         started_at: Start of that run, Unix seconds.
-        candidate: Runs of the candidate.
-        established: Runs of the versions that passed it: the baseline, or others if the baseline never served it.
+        candidate: Labelled runs of the candidate.
+        established: Labelled runs of the versions that passed it: the baseline, or others where it never served it.
         passed_trace_id: The latest run that passed.
         passed_by: The model version of that run.
     """

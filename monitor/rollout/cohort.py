@@ -175,8 +175,8 @@ class SharedClusterSums:
 
 
 @dataclass(frozen=True, slots=True)
-class Unresolved:
-    """Requests of a service, during its rollout, whose model version is unknown."""
+class Runs:
+    """Requests, and how many of them failed."""
 
     requests: int = 0
     failures: int = 0
@@ -225,7 +225,7 @@ class Cohort:
     tiers_by: TiersBy = TiersBy.LEARNT
     comparison: Comparison = Comparison.CONCURRENT
     shared_clusters: Sequence[SharedClusterSums] = ()
-    unresolved: Unresolved = field(default_factory=Unresolved)
+    unresolved: Runs = field(default_factory=Runs)
 
     @property
     def arms(self) -> tuple[Arm, Arm]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cohort import ArmName, Comparison, TierGroup, TiersBy, Unresolved
+from monitor.rollout.cohort import ArmName, Comparison, Runs, TierGroup, TiersBy
 from monitor.rollout.oncall import OnCallLoad
 
 
@@ -258,7 +258,7 @@ class Verdict:
     could_still_be: Mapping[str, float] = field(default_factory=dict)
     obstacles: tuple[str, ...] = ()
     design_effect: Mapping[ArmName, float] = field(default_factory=dict)
-    unresolved: Unresolved = field(default_factory=Unresolved)
+    unresolved: Runs = field(default_factory=Runs)
     bounds: Mapping[str, Interval] = field(default_factory=dict)
     labels: Mapping[ArmName, ArmLabels] = field(default_factory=dict)
     coverage_gap: Mapping[TierGroup, float] = field(default_factory=dict)

@@ -191,7 +191,7 @@ class Reviewer:
         """
         self._ledger.promote(calibration, at=now, history_labels=history_labels)
         for rollout in self._under_way():
-            self._ledger.read_rollout_under(rollout.rollout_id, calibration.calibration_id)
+            self._ledger.change_rollout(rollout.rollout_id, calibration_id=calibration.calibration_id)
         _log.info(
             "calibration.promoted",
             calibration_id=calibration.calibration_id,
@@ -297,7 +297,7 @@ class Reviewer:
         }
         for rollout in tracker.find_rollouts(self._ledger.activity(), rollouts, self.policy, now=now, decided=decided):
             if rollout.ended_at is None and any(rollout.rollout_id == known.rollout_id for known in rollouts):
-                self._ledger.begin_rollout_at(rollout.rollout_id, rollout.started_at)
+                self._ledger.change_rollout(rollout.rollout_id, started_at=rollout.started_at)
             elif rollout.ended_at is None:
                 self._start(rollout)
             else:

@@ -41,22 +41,22 @@ class TestFileSource(SourceContract):
         return _FileWorld(tmp_path / "traces", request.param)
 
 
-def test_standard_input_may_be_compressed() -> None:
-    """`-` reads the given stream, and tells gzip by its first bytes."""
-    stdin = io.BufferedReader(io.BytesIO(gzip.compress(b"a\nb\n")))
+def test_standard_input_may_be_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-` reads standard input, and tells gzip by its first bytes."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(gzip.compress(b"a\nb\n")))))
 
-    source = FileSource(["-"], LedgerStub(), standard_input=stdin)
+    source = FileSource(["-"], LedgerStub())
     polled = source.poll(0)
 
     assert [b"a", b"b"] == values(polled.records)
     assert {TopicPartition("-", 0): 2} == polled.next_offsets
 
 
-def test_standard_input_can_be_rewound() -> None:
+def test_standard_input_can_be_rewound(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was read from a stream and not committed comes again, although the stream cannot be read twice."""
-    stdin = io.BufferedReader(io.BytesIO(b"a\nb\nc\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"a\nb\nc\n"))))
     ledger = LedgerStub()
-    source = FileSource(["-"], ledger, batch_records=1, standard_input=stdin)
+    source = FileSource(["-"], ledger, batch_records=1)
     read_and_commit(source, ledger, 1)
     read(source, 1)
 

@@ -11,7 +11,8 @@ from monitor.ledger.ledger import (
     TaggedTrace,
 )
 from monitor.ledger.sql import SqlLedger
-from monitor.rollout.cases import Case, CaseKind, Runs
+from monitor.rollout.cases import Case, CaseKind
+from monitor.rollout.cohort import Runs
 from monitor.rollout.oncall import Signature
 from tests.builders import (
     NOON,

@@ -4,7 +4,7 @@ from msgspec import structs
 
 from monitor.ledger.ledger import CounterName
 from monitor.ledger.sql import SqlLedger
-from monitor.rollout.cohort import Unresolved
+from monitor.rollout.cohort import Runs
 from monitor.trace.model import UNRESOLVED, VersionBy
 from monitor.trace.served import Served
 from tests.builders import NOON, a_batch, a_trace, failure, tagged
@@ -32,5 +32,5 @@ def test_requests_of_no_known_version_are_counted_apart(ledger: SqlLedger) -> No
     )
 
     assert {"failure": 1, "unlabelled": 1} == counts(ledger, CounterName.VERSIONS_UNRESOLVED)
-    assert Unresolved(2, 1) == ledger.cohort(ROLLOUT, matured_before=NOON + 9).unresolved
+    assert Runs(2, 1) == ledger.cohort(ROLLOUT, matured_before=NOON + 9).unresolved
     assert [] == ledger.activity()

@@ -24,7 +24,8 @@ from monitor.output.cases import TraceLinks, cases_json, probe_set
 from monitor.output.plain import plain
 from monitor.output.rollouts import replay_json, rollout_json
 from monitor.probes.panel import PanelRequest, chosen_panel, probe_histories
-from monitor.rollout.cases import Case, CaseKind, Cases, Runs
+from monitor.rollout.cases import Case, CaseKind, Cases
+from monitor.rollout.cohort import Runs
 from monitor.rollout.oncall import Signature
 from monitor.trace.model import Request, Tool
 from tests.metrics.snapshots import NOON, a_record, a_rollout, a_snapshot, a_trust, a_verdict

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cases import Case, CaseKind, Runs, by_signature
+from monitor.rollout.cases import Case, CaseKind, by_signature
+from monitor.rollout.cohort import Runs
 from monitor.rollout.oncall import Signature
 
 TIMEOUT, WRONG_TOOL = Signature(Tier.HARD, "search", "timeout"), Signature(Tier.HARD, "search", "wrong_tool")

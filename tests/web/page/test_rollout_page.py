@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from monitor.difficulty.tiers import Tier
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.cases import TraceLinks
-from monitor.rollout.cases import Case, CaseKind, Cases, Runs
-from monitor.rollout.cohort import TiersBy
+from monitor.rollout.cases import Case, CaseKind, Cases
+from monitor.rollout.cohort import Runs, TiersBy
 from monitor.rollout.evidence import Evidence
 from monitor.rollout.oncall import Signature
 from monitor.rollout.verdict import Interval, VerdictState
