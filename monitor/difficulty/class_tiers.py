@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tier
 
-_Class = TypeVar("_Class", bound=Hashable)
+_Class = tuple[str, str]  # capability, and tool set of requests without one
 
 
 def class_tiers(counts: Mapping[_Class, tuple[int, int]], settings: DifficultySettings) -> Mapping[_Class, Tier]:

@@ -17,9 +17,6 @@ from monitor.ledger.stored import readable, text
 from monitor.rollout.tracker import VersionKey
 from monitor.trace.horizon import LENGTHS, Horizon
 
-DialectInsert = Callable[[sa.Table], Any]
-"""The `insert` of SQLite's or PostgreSQL's dialect, which have no common type in SQLAlchemy."""
-
 OTHER = "other"
 """Replaces a label value that is over a cap."""
 
@@ -136,14 +133,14 @@ class Admission:
 
     Attributes:
         connection: Connection of the transaction.
-        insert: The dialect's `insert`, which supports `on_conflict_do_update`.
+        insert: The dialect's `insert`, which supports `on_conflict_do_update`; SQLAlchemy has no type for both.
         settings: Caps on the values of each label and on the series of all.
         admitted: Cache between transactions; the caller empties it after a rollback.
         dropped: How often a value was refused, by the cap that it was over.
     """
 
     connection: sa.Connection
-    insert: DialectInsert
+    insert: Callable[[sa.Table], Any]
     settings: LedgerSettings
     admitted: Admitted
     dropped: Counter[str] = field(default_factory=Counter)

@@ -9,7 +9,6 @@ from functools import singledispatch
 from typing import Any
 
 from msgspec import to_builtins
-from pydantic import BaseModel
 
 Json = dict[str, Any]
 """A JSON object."""
@@ -52,7 +51,5 @@ def iso_time(unix_seconds: float) -> str:
 
 def _names(value: object) -> Iterable[str]:
     kind = type(value)
-    if isinstance(value, BaseModel):
-        return type(value).model_fields
-    declared = ("__dataclass_fields__", "__struct_fields__", "_fields")
+    declared = ("model_fields", "__dataclass_fields__", "__struct_fields__", "_fields")
     return next((getattr(kind, attribute) for attribute in declared if hasattr(kind, attribute)), ())

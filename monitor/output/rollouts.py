@@ -11,7 +11,7 @@ from monitor.ledger.ledger import CounterKey, CounterName, RolloutRecord
 from monitor.metrics.snapshot import Snapshot
 from monitor.output.plain import Json, fields_of, iso_time, plain
 from monitor.rollout.floors import CommittedFloor
-from monitor.rollout.oncall import OnCallLoad, SignatureLoad
+from monitor.rollout.oncall import SignatureLoad
 from monitor.rollout.tracker import earlier
 from monitor.rollout.verdict import FailureRate, Interval, ShareComparison, TierComparison, Verdict, VerdictState
 
@@ -146,13 +146,6 @@ def _flat(name: str, interval: Interval | None, *, prefix: str = "") -> Json:
 
 
 @plain.register
-def _on_call(load: OnCallLoad) -> Json:
-    tiers = {tier.value: _both(arms) for tier, arms in load.tiers.items()}
-    weighted = None if load.weighted is None else _both(load.weighted)
-    return fields_of(load) | {"total": _both(load.total), "tiers": tiers, "weighted": weighted}
-
-
-@plain.register
 def _signature_load(load: SignatureLoad) -> Json:
     return {**plain(load.signature), "baseline": load.baseline, "candidate": load.candidate, "state": plain(load.state)}
 
@@ -160,7 +153,3 @@ def _signature_load(load: SignatureLoad) -> Json:
 @plain.register
 def _floor(committed: CommittedFloor) -> Json:
     return {**plain(committed.floor), "seen_at": iso_time(committed.seen_at)}
-
-
-def _both(arms: tuple[float, float]) -> Json:
-    return dict(zip(("baseline", "candidate"), arms, strict=True))

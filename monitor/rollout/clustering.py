@@ -10,13 +10,10 @@ _PRIOR_CORRELATION = 0.3
 _PRIOR_CLUSTERS = 20.0
 _T_CORRECTION = 6.0  # at 3.1, the square of Student's t exceeds that of the normal deviate by about 6 / clusters
 
-DesignEffects = Mapping[TierGroup, tuple[float, float]]
-"""Design effects of baseline and candidate by group, each at least 1."""
 
-
-def design_effects(cohort: Cohort) -> DesignEffects:
+def design_effects(cohort: Cohort) -> Mapping[TierGroup, tuple[float, float]]:
     """
-    Variance of each arm's failure rate over the variance with independent requests, by group.
+    Variance of each arm's failure rate over the variance with independent requests, by group; at least 1.
 
     The intra-cluster correlation is estimated from both arms together, because a small canary has too few clusters.
     With few clusters in all, it is shrunk towards a cautious value, unless both arms served the same clusters: these

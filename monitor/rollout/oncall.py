@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
 from monitor.rollout.cohort import Arm, Cohort
@@ -50,10 +51,17 @@ class SignatureLoad:
     state: NewFailure | None = None
 
 
+class Load(NamedTuple):
+    """Failures per 1,000 labelled requests of all kinds, of each arm."""
+
+    baseline: float
+    candidate: float
+
+
 @dataclass(frozen=True, slots=True)
 class OnCallLoad:
     """
-    Failures per 1,000 labelled requests of all kinds, (baseline, candidate).
+    What the arms put on the people on call.
 
     Attributes:
         total: All tiers together.
@@ -62,10 +70,10 @@ class OnCallLoad:
         weighted: As *total*, each failure weighted by the severity of its class; None without severities.
     """
 
-    total: tuple[float, float]
-    tiers: Mapping[Tier, tuple[float, float]]
+    total: Load
+    tiers: Mapping[Tier, Load]
     signatures: Sequence[SignatureLoad]
-    weighted: tuple[float, float] | None = None
+    weighted: Load | None = None
 
     @property
     def states(self) -> Mapping[Signature, NewFailure]:
@@ -152,10 +160,10 @@ def weighed(load: OnCallLoad | None) -> Iterator[str]:
         )
 
 
-def _total(loads: Iterable[SignatureLoad], weights: Mapping[str, float] = MappingProxyType({})) -> tuple[float, float]:
+def _total(loads: Iterable[SignatureLoad], weights: Mapping[str, float] = MappingProxyType({})) -> Load:
     """Sums of both arms, each failure weighted by its capability; 1 without a weight."""
     weighted = [(weights.get(load.signature.capability, 1.0), load) for load in loads]
-    return sum(w * each.baseline for w, each in weighted), sum(w * each.candidate for w, each in weighted)
+    return Load(sum(w * each.baseline for w, each in weighted), sum(w * each.candidate for w, each in weighted))
 
 
 def _place(load: SignatureLoad) -> tuple[int, bool]:

@@ -27,9 +27,6 @@ from monitor.trace.span import OperationKind, Span
 from monitor.trace.span_attributes import MESSAGE_KEYS, Meaning, SpanAttributes, meaning_of, unquoted
 from monitor.trace.values import SPAN_ID_BYTES, TRACE_ID_BYTES, hexadecimal_id, seconds
 
-ReadValue = Callable[[Any], Any]
-"""Reads the value of an attribute: text, a number, a bool, lists and objects of them, or None."""
-
 # Bound once: before Python 3.12 each access to an enum member costs as much as three attributes.
 _AGENT, _MODEL = OperationKind.AGENT, OperationKind.MODEL
 _ASKED = frozenset({_AGENT, OperationKind.WORKFLOW, _MODEL, OperationKind.STEP})
@@ -163,10 +160,10 @@ class Reader:
     Args:
         options: How spans are read.
         limits: Sizes above which a value is cut.
-        read_value: Reads the value of an attribute.
+        read_value: Reads the value of an attribute: text, a number, a bool, lists and objects of them, or None.
     """
 
-    def __init__(self, options: DecodeOptions, limits: Limits, read_value: ReadValue) -> None:
+    def __init__(self, options: DecodeOptions, limits: Limits, read_value: Callable[[Any], Any]) -> None:
         self._options = options
         self._limits = limits
         self._read_value = read_value

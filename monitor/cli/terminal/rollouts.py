@@ -162,13 +162,13 @@ def _change(interval: Interval | None) -> tuple[str, str]:
     return signed(interval.estimate), f"{signed(interval.lower)} to {signed(interval.upper)}"
 
 
-Progressed = Callable[[int], None]
-"""Called with the number of records read since the last call."""
-
-
 @contextmanager
-def reading_progress(title: str, *, total: int | None = None) -> Iterator[Progressed]:
-    """Show progress on standard error: a bar on a terminal, elsewhere a line every few thousand records."""
+def reading_progress(title: str, *, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """
+    Show progress on standard error: a bar on a terminal, elsewhere a line every few thousand records.
+
+    Gives what to call with the number of records read since the last call.
+    """
     console, done, shown = Console(stderr=True), 0, 0
     if console.is_terminal:
         parts = (SpinnerColumn(), "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
