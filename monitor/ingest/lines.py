@@ -12,7 +12,7 @@ import hashlib
 import io
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import BinaryIO, cast
@@ -70,7 +70,7 @@ def read_lines(stream: BinaryIO, *, max_bytes: int) -> Iterator[Line]:
         if len(value) <= max_bytes:
             yield Line(index, value)
         else:
-            yield Line(index, b"", _hash_to_line_end(line, stream))
+            yield Line(index, b"", _oversize(_to_line_end(line, stream)))
 
 
 _CLOSES = {b"{": b"}", b"[": b"]"}
@@ -93,16 +93,21 @@ def _lines_or_documents(stream: BinaryIO, longest: int) -> Iterator[tuple[int, b
         yield start, bytes(document)
 
 
-def _hash_to_line_end(head: bytes, stream: BinaryIO) -> Oversize:
-    digest, size_bytes, chunk = hashlib.sha256(), 0, head
+def _to_line_end(chunk: bytes, stream: BinaryIO) -> Iterator[bytes]:
+    """A line in chunks, from the first one on, without its line end."""
     while not chunk.endswith(b"\n") and (more := stream.readline(_CHUNK_BYTES)):
         # The last byte waits: it may be the first half of the line end.
-        digest.update(chunk[:-1])
-        size_bytes += len(chunk) - 1
+        yield chunk[:-1]
         chunk = chunk[-1:] + more
-    last = _without_line_end(chunk)
-    digest.update(last)
-    return Oversize(size_bytes + len(last), digest.hexdigest())
+    yield _without_line_end(chunk)
+
+
+def _oversize(chunks: Iterable[bytes]) -> Oversize:
+    digest, size_bytes = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        size_bytes += len(chunk)
+    return Oversize(size_bytes, digest.hexdigest())
 
 
 def _without_line_end(line: bytes) -> bytes:
@@ -137,7 +142,8 @@ def read_frames(stream: io.BufferedReader, read_length: ReadLength, *, max_bytes
         if length <= max_bytes:
             yield Line(index, _exactly(stream, length))
         else:
-            yield Line(index, b"", _hashed(stream, length))
+            left = range(length, 0, -_CHUNK_BYTES)
+            yield Line(index, b"", _oversize(_exactly(stream, min(size, _CHUNK_BYTES)) for size in left))
 
 
 def _fixed_length(stream: BinaryIO) -> int:
@@ -159,13 +165,3 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
     if len(value) < size:
         raise EOFError("it ends within a message or its length")
     return value
-
-
-def _hashed(stream: BinaryIO, size: int) -> Oversize:
-    digest = hashlib.sha256()
-    remaining = size
-    while remaining:
-        chunk = _exactly(stream, min(remaining, _CHUNK_BYTES))
-        digest.update(chunk)
-        remaining -= len(chunk)
-    return Oversize(size, digest.hexdigest())
