@@ -17,7 +17,7 @@ from monitor.metrics.snapshot import (
 )
 from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.floors import CommittedFloor
-from monitor.rollout.oncall import NewFailure, OnCallLoad, Signature, SignatureLoad
+from monitor.rollout.oncall import Load, NewFailure, OnCallLoad, Signature, SignatureLoad
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.tracker import Role, Rollout, VersionActivity
 from monitor.rollout.verdict import (
@@ -71,15 +71,15 @@ def a_share(**changes: Any) -> ShareComparison:
 
 
 A_LOAD = OnCallLoad(
-    total=(70.0, 44.0),
+    total=Load(70.0, 44.0),
     tiers={
-        **dict.fromkeys(TIERS, (0.0, 0.0)),
-        Tier.EASY: (10.0, 4.0),
-        Tier.HARD: (60.0, 40.0),
-        Tier.UNTIERED: (0.0, 0.0),
+        **dict.fromkeys(TIERS, Load(0.0, 0.0)),
+        Tier.EASY: Load(10.0, 4.0),
+        Tier.HARD: Load(60.0, 40.0),
+        Tier.UNTIERED: Load(0.0, 0.0),
     },
     signatures=(SignatureLoad(Signature(Tier.HARD, "search", "timeout"), 60.0, 40.0, NewFailure.OPEN),),
-    weighted=(3_000.0, 2_000.0),
+    weighted=Load(3_000.0, 2_000.0),
 )
 
 
