@@ -295,7 +295,9 @@ def _best_text(value: Any, depth: int) -> str | None:
     if depth == _DEEPEST or not isinstance(value, dict | list):
         return None
     if isinstance(value, list):
-        return next((text for part in value[:_DEEPEST] if (text := _best_text(part, depth + 1)) is not None), None)
+        texts = [text for part in value[:_DEEPEST] if (text := _best_text(part, depth + 1)) is not None]
+        # The first argument of a method is its object, which OpenLLMetry writes as the name of its class.
+        return next((text for text in texts if " " in text or not text.isascii()), texts[0] if texts else None)
     for key in _PLAIN_KEYS:
         if key in value and (text := _best_text(value[key], depth + 1)) is not None:
             return text
