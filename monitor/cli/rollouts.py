@@ -105,8 +105,8 @@ def verdict(
         is_missing = not gated and (require_verdict or bool(candidate))
         rules = GateRules(strict=gate is Gate.STRICT, require_verdict=require_verdict, require_tiers=require_tiers)
         stopping = ["stopped, because no rollout is under way."] if is_missing else [*_stops(gated, rules)]
-        if not records and (service or candidate):
-            stopping = [f"stopped, because there is no rollout of {' to '.join(filter(None, (service, candidate)))}."]
+        if not records and (asked := [name for name in (service, environment, candidate) if name]):
+            stopping = [f"stopped, because there is no rollout of {', '.join(asked)}."]
         for sentence in stopping or _passes(gated):
             say(f"gate: {sentence}", err=True)
         if stopping:

@@ -118,6 +118,10 @@ def test_a_replay_without_a_request_says_so(
     assert "Not one request of an agent was found" in said
     assert expected in said
 
+    file.write_text("\n")
+    assert 0 == run_command(["replay", str(file)])
+    assert "Not one request of an agent was found" in capsys.readouterr().out
+
 
 def test_a_replay_that_can_read_nothing_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In a pipeline, "no rollout was found" would pass for an all-clear; read before, or empty, it is no failure."""

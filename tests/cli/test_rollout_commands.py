@@ -106,6 +106,7 @@ def test_the_verdict_is_shown_in_words(broken: str, capsys: pytest.CaptureFixtur
             ["--gate", "--candidate", "live-2"], 1, "stopped at verdict regression", id="the candidate by name"
         ),
         pytest.param(["--gate", "--candidate", "live-9"], 1, "no rollout of live-9", id="another candidate"),
+        pytest.param(["--gate", "--environment", "prod"], 1, "no rollout of prod", id="another environment"),
         pytest.param(
             ["--gate", "--candidate", "live-9", "--require-verdict"], 1, "no rollout", id="a verdict is required"
         ),

@@ -48,7 +48,7 @@ def print_rollouts(console: Console, snapshot: Snapshot) -> None:
         print_line(console, f"{counted(unreadable, 'record')} could not be read; --log.level warning names each.")
     if invalid := snapshot.counters.get(CounterKey(CounterName.IGNORED, detail=Ignored.SPAN_INVALID)):
         print_line(console, f"{counted(invalid, 'span')} without ids or with an impossible time: left out.")
-    if counts.read and not counts.counted + counts.duplicate:
+    if not counts.counted + counts.duplicate:
         print_line(console, "Not one request of an agent was found; docs/traces.md says which spans make one.")
 
 
