@@ -12,6 +12,7 @@ from msgspec.structs import astuple
 
 from monitor.trace.bounds import LONGEST_RUN_SECONDS, MOST_ATTRIBUTES, MOST_COST_USD, MOST_COUNTED
 from monitor.trace.capability import UNCLASSIFIED
+from monitor.trace.labels import clean_label
 from monitor.trace.model import NO_BUDGET, UNRESOLVED, Budget, ModelVersion, Request, Trace, TraceId, Usage, VersionBy
 from monitor.trace.outcome_policy import status_outcome
 from monitor.trace.runs import Run, by_end, end_of, innermost, runs_of
@@ -74,7 +75,7 @@ def _trace(run: Run, settings: OutcomeSettings, known_by: str, *, is_first: bool
         outcome=status_outcome(
             error=error is not None or aborted,
             aborted=aborted,
-            error_type=_error_type(run, error),
+            error_type=None if error is None else _error_type(run, error),
             ended_at=ended_at,
             settings=settings,
         ),
@@ -133,9 +134,14 @@ def _waits_for(run: Run) -> str | None:
     return None if last is None or any(act.started_at > end_of(last) for act in acts) else last.error_type
 
 
-def _error_type(run: Run, error: Span | None) -> str | None:
-    failed = () if error is None else (error, *reversed(run.ordered))
-    return next((span.error_type for span in failed if span.error and span.error_type), None)
+def _error_type(run: Run, error: Span) -> str | None:
+    named = [span.error_type for span in (error, run.head, *reversed(run.ordered)) if span.error and span.error_type]
+    # What was raised within a failed agent says more than the status of its server or a group of exceptions.
+    causes = [name for name in named if not _SAYS_LITTLE.search(name)] if run.head.error else named
+    return next(iter(causes or named), None)
+
+
+_SAYS_LITTLE = re.compile(rf"^\d{{3}}$|^(?:exceptiongroup\.)?(?:Base)?ExceptionGroup$|{ABORTS.pattern}", ABORTS.flags)
 
 
 def _tool_calls(run: Run) -> int | None:
@@ -186,8 +192,7 @@ def _answering(calls: Sequence[Span]) -> tuple[str | None, str | None]:
     if len(set(models)) == 1:
         return models[0]
     if any(call.output_tokens is None for call in calls):
-        last = max(calls, key=by_end)
-        return last.request_model, last.response_model or answers.get(last.request_model)
+        return models[calls.index(max(calls, key=by_end))]
     wrote: dict[tuple[str | None, str | None], tuple[int, tuple[float, float, str]]] = {}
     for model, call in zip(models, calls, strict=True):
         tokens, end = wrote.get(model, (0, by_end(call)))
@@ -220,7 +225,9 @@ def is_floating_alias(request_model: str | None, response_model: str | None) -> 
 
 def _service(run: Run) -> str:
     service: str = run.first("service") or UNKNOWN_SERVICE
-    return (service.startswith(UNKNOWN_SERVICE) and run.first("agent_name")) or service
+    namespace, is_nameless, _ = service.partition(UNKNOWN_SERVICE)
+    agent_name = is_nameless and run.first("agent_name")
+    return (agent_name and clean_label(namespace + agent_name)) or service
 
 
 def _request(run: Run) -> Request:

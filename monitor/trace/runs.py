@@ -98,6 +98,10 @@ class _Tree:
         """Ids of everything under *spans*."""
         return self.at_or_below([child for span in spans for child in self._children.get(span.span_id, ())])
 
+    def holds(self, span: Span, *kinds: OperationKind) -> bool:
+        """Whether *span*, or any under it, is of one of the *kinds*."""
+        return any(self.by_id[span_id].kind in kinds for span_id in self.at_or_below([span]))
+
     def above(self, span: Span) -> Iterator[Span]:
         """The parent of *span*, its parent, and so on."""
         for _ in range(_HIGHEST_CLIMB):
@@ -172,7 +176,7 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
 
 def _beside_agent(tops: Sequence[Span], tree: _Tree) -> set[str]:
     """Ids of the spans beside the agent of a run, if that agent calls models itself."""
-    is_alone = len(tops) == 1 or tops[0].kind not in AGENTS or not _calls_model(tops[0], tree)
+    is_alone = len(tops) == 1 or tops[0].kind not in AGENTS or not tree.holds(tops[0], _MODEL)
     return set() if is_alone else tree.at_or_below(tops[1:])
 
 
@@ -197,7 +201,7 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
         # The parent is an agent whose span was never written because its run broke off.
         if parent is not None and parent not in tree.by_id and parent not in under:
             groups.setdefault(parent, []).append(span)
-        elif ((span.kind is _STEP and span.error) or _own_service(span) not in services) and _calls_model(span, tree):
+        elif ((span.kind is _STEP and span.error) or _own_service(span) not in services) and tree.holds(span, _MODEL):
             groups[span.span_id] = [span]
         else:
             earlier = [agent for agent in agents if agent.started_at <= span.started_at]
@@ -209,12 +213,12 @@ def _by_request(calls: Sequence[Span], tree: _Tree) -> list[list[Span]]:
     """
     *calls* by service and the request id on them or on a span above them; those without one join the first group.
 
-    Calls that are agents by their names, such as graphs of LangGraph, need no such id.
+    Calls that are agents by their names, such as graphs of LangGraph, or that hold an agent, need no such id.
     """
-    runs = {call.span_id: call.span_id for call in calls if KINDS_BY_NAME.get(call.name) in AGENTS}
+    runs = {c.span_id: c.span_id for c in calls if KINDS_BY_NAME.get(c.name) in AGENTS or tree.holds(c, *AGENTS)}
     above = [(call.span_id, (call, *tree.above(call))) for call in calls]
     named = [next((at.request_id for at in spans if at.request_id), runs.get(own)) for own, spans in above]
-    served = [_own_service(call) if _calls_model(call, tree) else None for call in calls]
+    served = [_own_service(call) if tree.holds(call, _MODEL) else None for call in calls]
     first, head = (next(filter(None, each), None) for each in (named, served))
     groups: dict[tuple[str | None, str | None], list[Span]] = defaultdict(list)
     for call, name, service in zip(calls, named, served, strict=True):
@@ -223,11 +227,7 @@ def _by_request(calls: Sequence[Span], tree: _Tree) -> list[list[Span]]:
 
 
 def _own_service(span: Span) -> str | None:
-    return None if span.service is None or span.service.startswith(UNKNOWN_SERVICE) else span.service
-
-
-def _calls_model(span: Span, tree: _Tree) -> bool:
-    return any(tree.by_id[span_id].kind is _MODEL for span_id in tree.at_or_below([span]))
+    return None if span.service is None or UNKNOWN_SERVICE in span.service else span.service
 
 
 def end_of(span: Span) -> float:

@@ -296,6 +296,7 @@ class TestRun:
             ([None, "b"], "b"),
             (["unknown_service:python", None], "helper"),
             ([None, None], "helper"),
+            (["shop/unknown_service:python", None], "shop/helper"),
         ],
     )
     def test_service_is_the_head_s_or_the_agent_s_name(self, services: list[str | None], expected: str) -> None:
@@ -339,6 +340,29 @@ class TestRun:
         assert [(False, "503"), (False, "error"), (False, "timeout"), (False, "error")] == [
             (o.success, o.failure_class) for o in failed if o
         ]
+
+    @pytest.mark.parametrize(
+        ("server", "agent", "calls", "expected"),
+        [
+            ("500", "RateLimitError", [None], "RateLimitError"),
+            ("500", None, ["RateLimitError"], "RateLimitError"),
+            (None, "ExceptionGroup", ["RateLimitError", "CancelledError"], "RateLimitError"),
+            (None, "exceptiongroup.BaseExceptionGroup", [None], "exceptiongroup.BaseExceptionGroup"),
+            (None, "FallbackExceptionGroup", ["RateLimitError"], "FallbackExceptionGroup"),
+        ],
+    )
+    def test_cause_is_named_before_what_only_says_that_something_failed(
+        self, server: str | None, agent: str | None, calls: list[str | None], expected: str
+    ) -> None:
+        """A server repeats its status, and a group of tasks those that it cancelled."""
+        http = a_span("http", kind=OperationKind.OTHER, error=bool(server) or None, error_type=server)
+        head = a_span("root", parent_span_id="http", error=True, error_type=agent)
+        within = [a_call(f"c{n}", error=bool(name) or None, error_type=name) for n, name in enumerate(calls)]
+
+        outcome = built(http, head, *within).outcome
+
+        assert outcome is not None
+        assert expected == outcome.failure_class
 
     def test_error_of_the_topmost_span_that_came_is_that_of_the_run(self) -> None:
         """The root may be in another system; what runs beside the agent, or below it, is not above it."""
@@ -521,6 +545,17 @@ class TestRun:
 
         assert [1, 1] == [run.steps for run in build_traces([batch, *chains, *calls], OutcomeSettings())]
         assert [2] == [run.steps for run in build_traces([batch, *others, *calls], OutcomeSettings())]
+
+    def test_chains_side_by_side_that_hold_an_agent_are_runs_of_their_own(self) -> None:
+        """A batch of CrewAI's crews: each is a chain around its agents. A title beside them is the first one's."""
+        batch = a_span(kind=OperationKind.OTHER, ended_at=STARTED_AT + 9)
+        crews = [a_span(f"k{n}", parent_span_id="root", kind=OperationKind.STEP, error=n == 1) for n in range(3)]
+        agents = [a_span(f"a{n}", parent_span_id=f"k{n}") for n in range(3)]
+        calls = [a_call(f"c{n}", f"a{n}") for n in range(3)]
+
+        runs = build_traces([batch, *crews, *agents, *calls, a_call("title")], OutcomeSettings())
+
+        assert [(2, True), (1, False), (1, True)] == [(run.steps, run.outcome.success) for run in runs if run.outcome]
 
     def test_calls_of_a_batch_that_name_their_requests_are_runs_of_their_own(self) -> None:
         """What names none belongs to the first; what the application says is said of all."""
