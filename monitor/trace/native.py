@@ -303,11 +303,9 @@ def _invalid(error: ValidationError, within: str = "") -> model.InvalidRecord:
     """*error* as a reason to refuse the record. msgspec names types and positions and never repeats the input."""
     message, _, place = str(error).partition(" - at ")
     path = ".".join(part for part in (within, place.partition("$")[2].rstrip("`").removeprefix(".")) if part)
-    missing = _MISSING.fullmatch(message)
-    if missing is not None:
-        return model.InvalidRecord(
-            model.DropReason.FIELD_MISSING, ".".join(part for part in (path, missing[1]) if part) + ": is required"
-        )
+    if missing := _MISSING.fullmatch(message):
+        field = ".".join(filter(None, (path, missing[1])))
+        return model.InvalidRecord(model.DropReason.FIELD_MISSING, f"{field}: is required")
     detail = message.replace("`", "")
     return model.InvalidRecord(model.DropReason.FIELD_INVALID, f"{path}: {detail}" if path else detail)
 

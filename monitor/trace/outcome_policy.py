@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec.structs import asdict, astuple
 
@@ -128,15 +129,12 @@ def implied_outcomes(trace: Trace, settings: OutcomeSettings, *, is_over: bool |
     """
     given = [trace.outcome] if trace.outcome is not None else []
     has_failed = trace.outcome is not None and not trace.outcome.success
+    failure = partial(Outcome, success=False, labelled_at=trace.ended_at)
     if trace.answered is False and settings.no_answer_fails and not has_failed:
-        given.append(
-            Outcome(
-                success=False, failure_class=NO_ANSWER, source=STATUS, labelled_at=trace.ended_at, evaluation=NO_ANSWER
-            )
-        )
+        given.append(failure(failure_class=NO_ANSWER, source=STATUS, evaluation=NO_ANSWER))
     exceeds = is_over_budget(trace, budget_of(trace, settings)) if is_over is None else is_over
     if settings.over_budget_fails and exceeds:
-        given.append(Outcome(success=False, failure_class=BUDGET_EXCEEDED, source=BUDGET, labelled_at=trace.ended_at))
+        given.append(failure(failure_class=BUDGET_EXCEEDED, source=BUDGET))
     return tuple(given)
 
 

@@ -158,8 +158,7 @@ def _indexed(flattened: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _unflattened(item: Mapping[str, Any]) -> Any:
     """A flattened message, prompt or tool as an object, without the parts that are never read."""
-    schema = item.get("tool.json_schema")
-    if schema is not None:
+    if (schema := item.get("tool.json_schema")) is not None:
         return schema
     message: dict[str, Any] = {}
     parts: list[tuple[str, Any]] = []
