@@ -16,6 +16,7 @@ from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tier, TierCuts
 from monitor.difficulty.trust import TierPromise
 from monitor.difficulty.trust_gate import assess, by_version, own_ability, prediction
+from monitor.trace.grouping import grouped
 
 _BINS_PER_TIER = 4
 _OUTER_BINS = 5
@@ -240,12 +241,10 @@ def measure_scales(history: Sequence[LabelledRequest]) -> dict[str, Scale]:
 
 def _priors(weights: dict[str, FrozenWeight]) -> dict[str, Normal]:
     """Prior of weights without labels by group: the distribution of the learnt ones, or if few, the estimator's."""
-    by_group: dict[str, list[FrozenWeight]] = defaultdict(list)
-    for name, weight in weights.items():
-        by_group[group_of(name)].append(weight)
+    by_group = grouped(weights.items(), lambda named: group_of(named[0]))
     priors = {}
     for group, variance in PRIOR_VARIANCE.items():
-        learnt = np.array([(weight.mean, weight.variance) for weight in by_group[group]]).reshape(-1, 2)
+        learnt = np.array([(weight.mean, weight.variance) for _, weight in by_group.get(group, ())]).reshape(-1, 2)
         priors[group] = Normal(0.0, variance)
         if len(learnt) >= _FEWEST_WEIGHTS:
             priors[group] = Normal(float(learnt[:, 0].mean()), float(learnt[:, 0].var() + learnt[:, 1].mean()))

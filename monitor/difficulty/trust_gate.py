@@ -7,7 +7,6 @@ On live labels it also measures drift.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from monitor.difficulty.calibration import Calibration, Estimate, FrozenDifficul
 from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.trust import Drift, LiveTrust, ReliabilityPoint, Trust
+from monitor.trace.grouping import grouped
 
 MIN_LABELS = 300
 """Labels needed to test the residual for drift: ADWIN needs about so many to detect a change of 0.2."""
@@ -148,10 +148,8 @@ def on_traffic(trust: Trust, *, known: int, requests: int, settings: DifficultyS
 
 def by_version(predictions: Iterable[Prediction]) -> dict[str, _Array]:
     """By version, one row per label: difficulty in logits, its variance, is_known, failed."""
-    rows: dict[str, list[list[float]]] = defaultdict(list)
-    for version, *numbers in predictions:
-        rows[version].append(numbers)
-    return {version: np.array(part, dtype=float) for version, part in rows.items()}
+    parts = grouped(predictions, lambda each: each.model_version)
+    return {version: np.array([each[1:] for each in part], dtype=float) for version, part in parts.items()}
 
 
 def _version_reasons(wanted: int, versions: int, what_for: str = "") -> list[str]:
@@ -272,9 +270,7 @@ def assess_live(
         labels: Labels of versions that it did not learn, in any order.
         settings: The gates, and the labels that a version needs to count (`min_reference_labels`).
     """
-    parts: dict[str, list[LabelledRequest]] = defaultdict(list)
-    for label in labels:
-        parts[label.model_version].append(label)
+    parts = grouped(labels, lambda label: label.model_version)
     usable = [part for part in parts.values() if _is_usable(part, settings.min_reference_labels)]
     pooled = [label for part in usable for label in part]
     return LiveTrust(
@@ -360,10 +356,8 @@ def _residual_changes(answers: Sequence[_Answer], abilities: dict[str, float]) -
 
 def _moved_anchors(answers: Sequence[_Answer], abilities: dict[str, float]) -> tuple[int, int]:
     """Number of anchors, and of those whose live failures differ significantly from the prediction."""
-    by_item: dict[str, list[_Answer]] = defaultdict(list)
-    for each in answers:
-        if each.label.features.item is not None and each.estimate.versions >= MIN_ANCHOR_VERSIONS:
-            by_item[each.label.features.item].append(each)
+    known = [a for a in answers if a.label.features.item is not None and a.estimate.versions >= MIN_ANCHOR_VERSIONS]
+    by_item = grouped(known, lambda answer: answer.label.features.item)
     anchors = [of_item for of_item in by_item.values() if len(of_item) >= MIN_ANCHOR_LABELS]
     return len(anchors), sum(_p_value(anchor, abilities) < _ANCHOR_LEVEL for anchor in anchors)
 

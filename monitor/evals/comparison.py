@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -17,6 +16,7 @@ from monitor.difficulty.trust import wilson
 from monitor.evals.cases import Case, Pair
 from monitor.rollout.decomposition import decompose
 from monitor.rollout.verdict import Decomposition, Interval, ShareComparison
+from monitor.trace.grouping import grouped
 
 _Array = NDArray[np.float64]
 _Kind = TypeVar("_Kind", bound=Hashable)
@@ -257,7 +257,7 @@ def _groups(pairs: Sequence[Pair]) -> Mapping[tuple[Tier, int], Sequence[Pair]]:
         return 0 if logit is None else round(logit / _GROUP_WIDTH)
 
     tiered = [pair for pair in pairs if pair.tier is not Tier.UNTIERED]
-    groups = _grouped(tiered, lambda pair: (TIERS.index(pair.tier), step(pair)))
+    groups = grouped(tiered, lambda pair: (TIERS.index(pair.tier), step(pair)))
     return {(TIERS[place], at): groups[place, at] for place, at in sorted(groups)}
 
 
@@ -467,9 +467,9 @@ def compare(pairs: Sequence[Pair], *, confidence: float) -> Comparison:
             The bounds of all cases, the hard tier and the easier tiers have this confidence each; their p-values are
             adjusted together.
     """
-    by_tier = _grouped(pairs, lambda pair: pair.tier)
+    by_tier = grouped(pairs, lambda pair: pair.tier)
     tiers = {tier: by_tier[tier] for tier in (*TIERS, Tier.UNTIERED) if tier in by_tier}
-    capabilities = _grouped([pair for pair in pairs if pair.capability], lambda pair: pair.capability)
+    capabilities = grouped([pair for pair in pairs if pair.capability], lambda pair: pair.capability)
     groups = {
         "all": pairs,
         "hard": [pair for pair in pairs if pair.tier in HARD_TIER],
@@ -485,13 +485,6 @@ def compare(pairs: Sequence[Pair], *, confidence: float) -> Comparison:
         share=measure_share(pairs, confidence=confidence),
         confidence=confidence,
     )
-
-
-def _grouped(pairs: Iterable[Pair], kind: Callable[[Pair], _Kind]) -> dict[_Kind, list[Pair]]:
-    groups: dict[_Kind, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        groups[kind(pair)].append(pair)
-    return groups
 
 
 def _strata(groups: Mapping[_Kind, Sequence[Pair]], confidence: float) -> Mapping[_Kind, Stratum]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from monitor.trace.grouping import grouped
 from monitor.trace.outcome_policy import BUDGET, STATUS
 
 _SHARE = 0.95
@@ -37,12 +38,9 @@ class LabelDelay(NamedTuple):
 
 def label_delays(labels: Iterable[TimedLabel]) -> Sequence[LabelDelay]:
     """The delay of each source and outcome that has at least 30 *labels*."""
-    times: defaultdict[tuple[str, bool], list[tuple[float, float]]] = defaultdict(list)
-    for source, success, delay, age in labels:
-        times[source, success].append((delay, age))
     return [
-        LabelDelay(*kind, age_when_labelled([delay for delay, _ in of], [age for _, age in of]), len(of))
-        for kind, of in sorted(times.items())
+        LabelDelay(*kind, age_when_labelled([delay for *_, delay, _ in of], [age for *_, age in of]), len(of))
+        for kind, of in sorted(grouped(labels, lambda label: label[:2]).items())
         if len(of) >= _LEAST_LABELS
     ]
 

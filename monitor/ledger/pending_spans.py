@@ -25,6 +25,7 @@ from monitor.ledger.dialect import Dialect
 from monitor.ledger.ledger import Assembled, PendingSpans
 from monitor.ledger.schema import pending_span, pending_trace, span_pack
 from monitor.ledger.stored import readable, real, text, whole
+from monitor.trace.grouping import grouped
 from monitor.trace.model import TraceId
 from monitor.trace.runs import unique_spans
 from monitor.trace.settings import AssemblySettings
@@ -199,15 +200,13 @@ class PendingSpanRows:
         among = self._among(trace_ids)
         spans: dict[TraceId, list[Span]] = {trace_id: [] for trace_id in trace_ids}
         received = dict(readable("pending_trace", connection.execute(self._traces, among), _received))
-        by_pack: defaultdict[str, list[tuple[TraceId, str]]] = defaultdict(list)
-        for trace_id, pack, span_ids in connection.execute(self._rows, among):
-            by_pack[str(pack)].append((trace_id, span_ids))
+        by_pack = grouped(connection.execute(self._rows, among), lambda row: str(row.pack))
         # Decode trace by trace, since a pack may hold many traces that are not asked for.
         for pack in connection.execute(self._packs, self._among(by_pack)):
             opened = next(readable("span_pack", [pack], lambda pack: _open(zstd.decompress(pack.body))), {})
-            for trace_id, span_ids in by_pack.pop(pack.id):
+            for trace_id, _, span_ids in by_pack.pop(pack.id):
                 spans[trace_id] += _unpacked(opened, trace_id, span_ids)
-        for trace_id, span_ids in chain(*by_pack.values()):  # their pack is lost
+        for trace_id, _, span_ids in chain(*by_pack.values()):  # their pack is lost
             spans[trace_id] += _unpacked({}, trace_id, span_ids)
         return [
             PendingSpans(trace_id, sorted(of_trace, key=attrgetter("span_id")), *received.get(trace_id, (0.0, 0.0, ())))
@@ -264,9 +263,7 @@ def _touched(added: Any) -> Mapping[str, Any]:
 
 def _by_trace(spans: Iterable[Span]) -> _SpansByTrace:
     """The spans by trace and span ID, without duplicates, in the order of trace IDs."""
-    by_trace: defaultdict[TraceId, list[Span]] = defaultdict(list)
-    for span in spans:
-        by_trace[span.trace_id].append(span)
+    by_trace = grouped(spans, lambda span: span.trace_id)
     return {trace_id: unique_spans(by_trace[trace_id]) for trace_id in sorted(by_trace)}
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from monitor.rollout.cohort import Runs
 from monitor.rollout.oncall import Signature
+from monitor.trace.grouping import grouped
 
 
 class CaseKind(StrEnum):
@@ -54,7 +54,5 @@ class Cases:
 
 def by_signature(cases: Sequence[Case]) -> Sequence[tuple[Signature, Sequence[Case]]]:
     """*cases* grouped by tier, capability and failure class, the largest group first."""
-    groups: dict[Signature, list[Case]] = defaultdict(list)
-    for case in cases:
-        groups[case.signature].append(case)
+    groups = grouped(cases, lambda case: case.signature)
     return sorted(groups.items(), key=lambda group: (-len(group[1]), group[0].capability, group[0].failure_class))

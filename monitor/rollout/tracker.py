@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from monitor.rollout.deployment import Deployment, ServiceTraffic, Traffic
 from monitor.rollout.policy import Policy
+from monitor.trace.grouping import grouped
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT, hash_of
 
 _DAY = 86_400.0
@@ -230,11 +231,8 @@ def is_floating_alias(model_version: str) -> bool:
 
 
 def _watches(activity: Sequence[VersionActivity], rollouts: Sequence[Rollout], policy: Policy) -> Iterator[_Watch]:
-    groups: dict[tuple[str, str], list[VersionActivity]] = defaultdict(list)
-    for version in activity:
-        if version.environment != REFERENCE_ENVIRONMENT:
-            groups[version.service, version.environment].append(version)
-    for group, members in sorted(groups.items()):
+    served = [version for version in activity if version.environment != REFERENCE_ENVIRONMENT]
+    for group, members in sorted(grouped(served, lambda version: (version.service, version.environment)).items()):
         yield _Watch(members, [r for r in rollouts if (r.service, r.environment) == group], policy)
 
 

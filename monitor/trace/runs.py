@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from monitor.trace.grouping import grouped
 from monitor.trace.semconv import ABORTS, KINDS_BY_NAME
 from monitor.trace.span import AGENTS, UNKNOWN_SERVICE, OperationKind, Span
 
@@ -79,9 +80,7 @@ class _Tree:
     def __init__(self, spans: Sequence[Span]) -> None:
         self.spans = spans
         self.by_id = {span.span_id: span for span in spans}
-        self._children: dict[str | None, list[Span]] = defaultdict(list)
-        for span in spans:
-            self._children[span.parent_span_id].append(span)
+        self._children = grouped(spans, lambda span: span.parent_span_id)
 
     def at_or_below(self, spans: Iterable[Span]) -> set[str]:
         """Ids of *spans* and of everything under them."""

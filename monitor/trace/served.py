@@ -14,6 +14,7 @@ from collections.abc import Set as AbstractSet
 from msgspec import Struct
 from msgspec.structs import replace
 
+from monitor.trace.grouping import grouped
 from monitor.trace.model import UNRESOLVED, ModelVersion, Trace, VersionBy
 from monitor.trace.semconv import PROVIDER_PREFIX
 
@@ -40,9 +41,7 @@ class ServedModels:
 
     def __init__(self, rows: Iterable[Served], within_seconds: float) -> None:
         self._within = within_seconds
-        self._rows: dict[tuple[str, str], list[Served]] = {}
-        for row in rows:
-            self._rows.setdefault((row.service, row.environment), []).append(row)
+        self._rows = grouped(rows, lambda row: (row.service, row.environment))
 
     def and_asked_for_by(self, traces: Iterable[Trace]) -> ServedModels:
         """The same, and the names that successful *traces* asked for, if nothing else shows their version."""
