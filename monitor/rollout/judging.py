@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from monitor.difficulty.calibration import Calibration
 from monitor.rollout.cohort import ArmName, Cohort, TierGroup
@@ -15,6 +14,7 @@ from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.reasons import explain
 from monitor.rollout.state import find
 from monitor.rollout.verdict import Verdict, VerdictState
+from monitor.rollout.wording import minute
 
 _AS_MEASURED = (
     *("share", "decomposition", "aggregate", "tiers", "hard_tier", "easier_tiers", "tiers_by", "comparison"),
@@ -95,9 +95,8 @@ def withdrawn(changes: Sequence[tuple[float, str]], state: VerdictState) -> Iter
     last_at = {earlier: at for at, earlier in changes}
     graver = _GRAVITY[_GRAVITY.index(state) + 1 :]
     for earlier in [each for each in reversed(graver) if each in last_at][:1]:
-        since = datetime.fromtimestamp(last_at[earlier], tz=UTC)
         yield (
-            f"The verdict was `{earlier}` from {since:%Y-%m-%d %H:%M} UTC on. That no longer holds: later requests "
+            f"The verdict was `{earlier}` from {minute(last_at[earlier])} on. That no longer holds: later requests "
             "contradict it, or it rested on other tiers, hours, labels or floors."
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 
 from monitor.difficulty.calibration import Calibration
 from monitor.rollout.cohort import ArmName, Comparison, TierGroup, TiersBy
@@ -13,7 +12,7 @@ from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings
 from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeErrors, TierComparison, Verdict, VerdictState
-from monitor.rollout.wording import capitalised, percent, points, with_bounds
+from monitor.rollout.wording import capitalised, minute, percent, points, with_bounds
 
 _FAIL = {TierGroup.ALL: "fail", TierGroup.EASIER: "fail", TierGroup.HARD: "fails"}
 _NAMED_CLASSES = 4
@@ -79,7 +78,7 @@ def _drift_words(verdict: Verdict) -> Iterator[str]:
         correction = "corrected for its errors on average" if is_corrected else "not corrected for its errors"
         yield (
             f"The judge errs differently over time: on {GROUP_NAMES[drift.group]} of the {drift.arm} it "
-            f"{judge_words(drift.before)} before {datetime.fromtimestamp(drift.at, tz=UTC):%Y-%m-%d %H:%M} UTC, and "
+            f"{judge_words(drift.before)} before {minute(drift.at)}, and "
             f"{judge_words(drift.after)} since. The rates are {correction}."
         )
 

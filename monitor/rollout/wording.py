@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from monitor.labels.delay import LabelDelay
 from monitor.rollout.verdict import Interval
@@ -165,6 +166,16 @@ def duration(seconds: float) -> str:
         if abs(seconds) >= least * length:
             return f"{seconds / length:.3g} {unit}"
     return f"{seconds:.3g} s"
+
+
+def minute(unix_seconds: float) -> str:
+    """
+    A time to the minute.
+
+    >>> minute(1_763_870_520.0)
+    '2025-11-23 04:02 UTC'
+    """
+    return f"{datetime.fromtimestamp(unix_seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def delay_words(delay: LabelDelay) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from markupsafe import Markup
 
@@ -11,7 +10,7 @@ from monitor.output.charts.drawing import ALARM, COLOURS, FONT_SIZE, GRID, INK, 
 from monitor.output.charts.scale import Scale, ticks, time_ticks
 from monitor.rollout.cohort import ArmName
 from monitor.rollout.verdict import Interval
-from monitor.rollout.wording import points, with_bounds
+from monitor.rollout.wording import minute, points, with_bounds
 
 _WIDTH = 360.0
 _LEFT, _RIGHT = 44.0, 352.0
@@ -49,12 +48,12 @@ def evidence_chart(
     y = Scale(marks[0], marks[-1], _TOP + _PLOT, _TOP)
     bottom = _TOP + _PLOT
     description = f"Now {with_bounds(last)}; first {with_bounds(first)}; {threshold_name} at {points(threshold)}."
-    description += "".join(f" {verdict} at {_minute(at)}." for at, verdict in changes)
+    description += "".join(f" {verdict} at {minute(at)}." for at, verdict in changes)
     picture = Drawing(name, title=title, description=description, width=_WIDTH, height=bottom + 40)
     for mark in marks:
         picture.line((_LEFT, y(mark)), (_RIGHT, y(mark)), stroke=INK if mark == 0 and threshold != 0 else GRID)
         picture.text(_LEFT - 5, y(mark) + 4, f"{100 * mark:+g}" if mark else "0", anchor="end", fill=MUTED)
-    for moment, label in time_ticks(start, end) or [(now, _minute(now))]:
+    for moment, label in time_ticks(start, end) or [(now, minute(now))]:
         picture.line((x(moment), bottom), (x(moment), bottom + 4), stroke=MUTED)
         picture.text(_within(x(moment), label), bottom + 16, label, anchor="middle", fill=MUTED)
     _band(picture, evidence, x, y)
@@ -102,7 +101,3 @@ def _mark_changes(picture: Drawing, changes: Sequence[tuple[float, str]], x: Sca
 def _within(place: float, label: str) -> float:
     half = text_width(label) / 2
     return min(max(place, half), _WIDTH - half)
-
-
-def _minute(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
