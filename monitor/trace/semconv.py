@@ -124,8 +124,8 @@ MASKED = re.compile(
 KINDS_BY_NAME = {row["name"]: OperationKind(row["kind"]) for row in table("span_names.csv")}
 """Kinds of spans that are recognised by their names alone, from `span_names.csv`."""
 
-PREPARES = re.compile(r"\b_prepare_")
-"""Spans that are reported as model calls but only put the input together."""
+BESIDE_CALLS = re.compile(r"\b_prepare_|^execute_tool \(merged\)$")
+"""Spans reported as a call that only put its input together, or the results of several (Google ADK)."""
 
 PROVIDER_PREFIX = re.compile(
     r"^(?:<?unknown>?|unknown[-_ ]model|none|null|nil|undefined|n/a)$|"

@@ -48,10 +48,12 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
     """The kind of the span *name*: as an attribute states it, or else by attributes that only one kind has."""
     singles = attributes.singles
     if Field.KIND in singles:
+        if semconv.BESIDE_CALLS.search(name):
+            return OperationKind.STEP
         for value in attributes.values(Field.KIND):
             kind = _kind_named(value) if isinstance(value, str) and len(value) <= _LONGEST_KIND else None
             if kind is not None:
-                return _model_kind(attributes, name) if kind is OperationKind.MODEL else kind
+                return _model_kind(attributes) if kind is OperationKind.MODEL else kind
         # Whatever the stated kind: a span that writes tokens or fails at a provider is a model call; a tool has a name.
         failed = singles.keys() >= {Field.PROVIDER, _REQUEST_MODEL, _ERROR_TYPE} and error_type_of(attributes, "")
         if singles.keys().isdisjoint((Field.TOOL_NAME, _OUTPUT_TOKENS)) and not failed:
@@ -59,7 +61,7 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
     if Field.TOOL_NAME in singles:
         return OperationKind.TOOL
     if Field.RESPONSE_MODEL in singles or (Field.REQUEST_MODEL in singles and not _CALLS.isdisjoint(singles)):
-        return _model_kind(attributes, name)
+        return _model_kind(attributes)
     nothing = _SIGNS_OF_A_STEP.isdisjoint(singles) and not attributes.has_messages_or_tools()
     # Some libraries append the name of the agent in brackets.
     return semconv.KINDS_BY_NAME.get(name.partition(" [")[0], OperationKind.OTHER if nothing else OperationKind.STEP)
@@ -74,9 +76,7 @@ def _kind_named(value: str) -> OperationKind | None:
     return semconv.OPERATION_KINDS.get(str(named.get("type") if isinstance(named, dict) else named).lower())
 
 
-def _model_kind(attributes: SpanAttributes, name: str) -> OperationKind:
-    if semconv.PREPARES.search(name):
-        return OperationKind.STEP
+def _model_kind(attributes: SpanAttributes) -> OperationKind:
     models = (model for fact in (Field.RESPONSE_MODEL, Field.REQUEST_MODEL) for model in attributes.values(fact))
     answers_nobody = any(isinstance(model, str) and _answers_nobody(model[:_LONGEST_MODEL]) for model in models)
     return OperationKind.RETRIEVAL if answers_nobody else OperationKind.MODEL

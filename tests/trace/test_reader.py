@@ -467,6 +467,10 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     "gen_ai.request.parameters": ({"gen_ai.request.parameters": '{"model": "m"}'}, _span("request_model"), "m"),
     "gen_ai.request.messages": ({"gen_ai.request.messages": _MESSAGES}, _asked, ("Hi", 1)),
     "gen_ai.prompt_json": ({"gen_ai.prompt_json": _MESSAGES}, _asked, ("Hi", 1)),
+    "lk.pii.user_input": ({"lk.pii.user_input": "Hi"}, _asked, ("Hi", None)),
+    "lk.user_input": ({"lk.user_input": "Hi"}, _asked, ("Hi", None)),
+    "lk.function_tools": ({"lk.function_tools": ["book"]}, _span("tools"), (Tool("book", "", "{}"),)),
+    "lk.function_tool.name": ({"lk.function_tool.name": "book"}, _span("kind"), OperationKind.TOOL),
     "gen_ai.response.text": ({"gen_ai.response.text": ""}, _span("answered"), False),
     "gen_ai.response.tool_calls": ({"gen_ai.response.tool_calls": '[{"name": "book"}]'}, _span("answered"), True),
     "gen_ai.completion_json": ({"gen_ai.completion_json": '[""]'}, _span("answered"), False),
@@ -858,6 +862,22 @@ def test_call_of_an_operation_of_another_name_that_failed_is_a_model_s_too() -> 
 
     assert [OperationKind.MODEL, OperationKind.STEP, OperationKind.TOOL] == kinds
     assert OperationKind.STEP is read_span({**asked, "error.type": "none"}).kind
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("OpenAI._prepare_chat_with_tools", {"openinference.span.kind": "LLM"}),
+        ("execute_tool (merged)", {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "(merged tools)"}),
+    ],
+)
+def test_what_a_library_does_around_calls_is_no_call(name: str, named: dict[str, Any]) -> None:
+    """LlamaIndex puts the input together, and Google ADK the results of tools that it called side by side."""
+
+    def play(tracer: Tracer) -> None:
+        tracer.start_span(name, attributes=named).end()
+
+    assert [OperationKind.STEP] == [span.kind for span in read(recorded(play)).spans]
 
 
 def test_memory_that_failed_is_no_call_of_a_model() -> None:
