@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
@@ -28,6 +29,17 @@ settings.load_profile("cliffwatch")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What starts servers goes first: it takes longest, and no worker should be left with it when others are done."""
     items.sort(key=lambda item: item.get_closest_marker("stack") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected lives to the end: no garbage is looked for while it grows, and none among it afterwards."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
