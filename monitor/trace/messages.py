@@ -86,8 +86,7 @@ def request_of(value: Any) -> Asked:
     >>> request_of([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
     Asked(text='Hi', messages=1, is_plain=True)
     """
-    messages = _messages(value)
-    if messages is None:
+    if (messages := _messages(value)) is None:
         return _plain_text(value)
     length = len(messages)
     for message in reversed(messages):  # what follows the user's last message is the answer
@@ -114,6 +113,8 @@ def has_content(value: Any, depth: int = 0) -> bool | None:
         return bool(value.strip())
     if not isinstance(value, _HOLDERS):
         return None if value is None else True
+    if isinstance(value, dict) and value.get("object") == "response":
+        return has_content(value.get("output"), depth + 1)  # the rest of OpenAI's object are settings
     parts = (part for key, part in value.items() if key not in _ENVELOPE) if isinstance(value, dict) else value
     result = None
     for part in parts if depth < _DEEPEST else ():
@@ -279,8 +280,7 @@ def _plain_text(value: Any) -> Asked:
     if isinstance(value, str):
         printed = _printed_text(value) if _PRINTED_WHOLE.match(value) else None
         return Asked(printed or value or None, is_plain=printed is None)
-    text = _best_text(value, 0)
-    if text is not None:
+    if (text := _best_text(value, 0)) is not None:
         return Asked(_printed_text(text) or text, is_plain=_IS_PRINTED.search(text[:_LONGEST_PRINTED]) is None)
     if not isinstance(value, dict) or not value:
         return Asked()

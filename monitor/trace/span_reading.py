@@ -121,13 +121,12 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
     if specific := next((name for name in named if name not in _UNSPECIFIC and name[0] != "*"), None):
         return specific
     for message in (*attributes.values(_ERROR_MESSAGE), status_message, *attributes.values(_LEVEL)):
-        found = _LEADING_TYPE.match(str(message).strip("[]'"))  # reasons to finish are a list
-        if found is not None:
+        if found := _LEADING_TYPE.match(str(message).strip("[]'")):  # reasons to finish are a list
             return found[found.lastindex or 0]
     return named[0] if named else None
 
 
-_REASON = re.compile(r"""finish_?reason\\?['"]: ?\\?['"]?([\w.]+)""", re.IGNORECASE)
+_REASON = re.compile(r"""(?:finish_?reason|['"]status)\\?['"]: ?\\?['"]?([\w.]+)""", re.IGNORECASE)
 _FAILED = ("error", "fail", "malformed", "cancel", "abort", "expire")
 _ERROR_TYPE_RANK = getattr(meaning_of("error.type"), "rank", None)
 _NO_ERROR = re.compile(
@@ -140,9 +139,9 @@ _UNSPECIFIC = frozenset(
      "grpc._channel._InactiveRpcError", "io.grpc.StatusRuntimeException", "Grpc.Core.RpcException"}
 )  # fmt: skip
 _LEADING_TYPE = re.compile(
-    r"(?:1 (?=CANCELLED: )|io\.grpc\.\w+: |.*\bcode = |(?:<\w+ of RPC that terminated with:\s+status = )?StatusCode\.|"
-    r"Status\(StatusCode=\")((?i:cancell?ed))\b|(CANCELL?ED)(?::|$)|"
-    r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt|Triggered|Exit))\b|.*\b(HttpClient\.Timeout)\b|"
+    r"(?:\d+ (?=[A-Z_]+: )|io\.grpc\.\w+: |.*\bcode = |(?:<\w+ of RPC that terminated with:\s+status = )?StatusCode\.|"
+    r"Status\(StatusCode=\")([A-Za-z](?!borted\b)\w+)\b|(CANCELL?ED)(?::|$)|(?:Error code: |An error occurred \()(\w+)|"
+    r"((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt|Triggered|Exit))\b|.*\b(HttpClient\.Timeout)\b|"
     r"(?:.*\b)?(context cancell?ed|(?i:operation|request|run|task) was (?:aborted|cancell?ed))\.?$|"
     r"(?:[Tt]he )?([Uu]ser (?:aborted|cancell?ed))(?: (?:an?|the|this) \w+)?\.?$|"
     r"((?i:cancell?ed|aborted|client disconnected|(?:run )?(?:cancell?ed|aborted|stopped) by (?:the )?user))\.?$"

@@ -129,6 +129,9 @@ def test_number_of_tools_is_bounded() -> None:
         {"type": "x"},
         {"candidates": [{"content": {"parts": [{"text": ""}]}, "finishReason": "STOP"}], "modelVersion": "gemini-2.5"},
         {"role": "assistant", "content": [], "stop_reason": "end_turn", "usage": {"output_tokens": 0}},
+        {"object": "response", "status": "incomplete", "output": [], "parallel_tool_calls": True, "error": None},
+        {"object": "response", "output": None},
+        {"object": "response"},
     ],
 )
 def test_nothing_is_no_answer(answer: Any) -> None:

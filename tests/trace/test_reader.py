@@ -791,6 +791,7 @@ def test_answer_that_broke_is_an_error(reason: str) -> None:
         {"output.value": '{"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL"}], "modelVersion": "m"}'},
         {"gen_ai.output.messages": '[{"role": "assistant", "parts": [], "finish_reason": "error"}]'},
         {"gen_ai.completion.0.finish_reason": "error"},
+        {"output.value": '{"object": "response", "status": "failed", "output": [], "parallel_tool_calls": true}'},
         {"langfuse.observation.output": '{"choices": [{"message": {"content": null}, "finish_reason": "error"}]}'},
     ],
 )
@@ -998,6 +999,7 @@ def test_who_stopped_a_run_is_told_in_words(named: dict[str, str], message: str)
         ("Grpc.Core.RpcException", 'Status(StatusCode="Cancelled", Detail="Call canceled by the client.")', True),
         ("grpc.RpcError", "4 DEADLINE_EXCEEDED: Deadline exceeded", False),
         ("", "10 ABORTED: The transaction was aborted", False),
+        ("", "rpc error: code = Aborted desc = the transaction was aborted", False),
         ("", "The order was CANCELLED: no refund", False),
         ("", "1 Cancelled order", False),
     ],
@@ -1034,11 +1036,26 @@ def test_generator_that_nobody_read_to_its_end_is_named() -> None:
     assert ABORTS.search(error_type_of_call({}, "GeneratorExit()") or "")
 
 
-def test_guardrail_that_stopped_a_run_is_named() -> None:
-    """The OpenAI Agents SDK says it in the message alone."""
-    message = "InputGuardrailTripwireTriggered: Guardrail InputGuardrail triggered tripwire"
-
-    assert "InputGuardrailTripwireTriggered" == error_type_of_call({}, message)
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "InputGuardrailTripwireTriggered: Guardrail InputGuardrail triggered tripwire",
+            "InputGuardrailTripwireTriggered",
+        ),
+        ("Error code: 429 - {'error': {'code': 'rate_limit_exceeded'}}", "429"),
+        ("An error occurred (ThrottlingException) when calling the Converse operation", "ThrottlingException"),
+        ("rpc error: code = DeadlineExceeded desc = context deadline exceeded", "DeadlineExceeded"),
+        ("14 UNAVAILABLE: No connection established", "UNAVAILABLE"),
+        ("io.grpc.StatusRuntimeException: UNAVAILABLE: io exception", "UNAVAILABLE"),
+        ("Azure.Identity.AuthenticationFailedException: no token", "Azure.Identity.AuthenticationFailedException"),
+        ("42 Questions: none was answered", None),
+        ("The code = 7 was wrong", None),
+    ],
+)
+def test_error_is_named_by_its_message(message: str, expected: str | None) -> None:
+    """Some libraries write no type: the OpenAI Agents SDK, Langfuse, clients of gRPC."""
+    assert expected == error_type_of_call({}, message)
 
 
 def test_error_type_says_that_an_operation_failed() -> None:
