@@ -81,6 +81,7 @@ class Stratum(Struct, frozen=True, gc=False):
         effective: Effective labelled requests and failures, corrected for missing and wrong labels (`labelling`); None
             if they are as counted.
         missing: Requests that have no label and that no label represents; None if all without a label are missing.
+        sampled: Effective labels by the judge or by people, and those of them that the judge gave, audited or not.
     """
 
     tier: Tier
@@ -96,6 +97,7 @@ class Stratum(Struct, frozen=True, gc=False):
     by_pattern: Sequence[PatternCount] = ()
     effective: tuple[float, float] | None = None
     missing: float | None = None
+    sampled: tuple[float, float] = (0.0, 0.0)
 
     @property
     def evidence(self) -> tuple[float, float]:

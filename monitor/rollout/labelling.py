@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from monitor.difficulty.tiers import Tier
 from monitor.labels import double_sampling
-from monitor.labels.double_sampling import AUDITS, JUDGE_FAILED, JUDGED, MISSING, Array, Rate, Sources
+from monitor.labels.double_sampling import AUDITS, HUMAN_FAILED, JUDGE_FAILED, JUDGED, MISSING, Array, Rate, Sources
 from monitor.labels.source_verdicts import KINDS, PatternCount
 from monitor.rollout.cohort import Arm, ArmName, Cohort, Comparison, Stratum, TierGroup, group_of
 from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, differ
@@ -307,17 +307,24 @@ _RateOf = Mapping[tuple[Tier, str], tuple[int, Rate]]
 def _effective_stratum(stratum: Stratum, rate_of: _RateOf, missing_share: float) -> Stratum:
     if not stratum.by_pattern:
         return stratum
-    requests = failures = labelled = failed = missing = 0.0
+    requests = failures = labelled = failed = missing = sampled = judged = 0.0
     for count in stratum.by_pattern:
         place, rate = rate_of[stratum.tier, count.pattern]
         effective = rate.of(count, place)
         requests, failures = requests + effective[0], failures + effective[1]
         if place != MISSING:
             labelled, failed = labelled + count.labelled, failed + count.failures
+        sampled += effective[0] * (place >= JUDGE_FAILED)
+        judged += effective[0] * (JUDGE_FAILED <= place < HUMAN_FAILED)
         is_sampled = place == MISSING or place >= JUDGE_FAILED
         missing += missing_share * count.requests if is_sampled else count.requests - count.labelled
     return structs.replace(
-        stratum, labelled=int(labelled), failures=int(failed), effective=(requests, failures), missing=missing
+        stratum,
+        labelled=int(labelled),
+        failures=int(failed),
+        effective=(requests, failures),
+        missing=missing,
+        sampled=(sampled, judged),
     )
 
 

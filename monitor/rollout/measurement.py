@@ -9,6 +9,7 @@ from functools import cached_property
 from operator import add
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from monitor.difficulty import correction
@@ -46,7 +47,8 @@ _CERTAIN, _LEAST_LABELS = (
 )  # `OtherMix.strength` out of reach of chance; labels of each arm for it and side by side
 _CHANCE = 2.0  # standard errors taken off a rise seen side by side: chance explains more in 2.3 % of cases
 _UNBOUNDED = 100.0  # above any share and any log odds ratio
-_GAP_LEVEL = 0.005  # chance of a false alarm about a difference of label coverage
+_GAP_LEVEL = 0.005  # chance of a false alarm about a difference of label coverage, or of who labels
+_UNCHECKED_ERRORS = 0.2  # share of wrong verdicts that a judge may give if nobody checks it
 
 
 class Measurement:
@@ -204,6 +206,7 @@ class Measurement:
         if len(self._classes) == 1:
             return ()
         evidence, bias = {}, self.coverage_gaps[TierGroup.ALL] + self._class_mix_bias
+        bias += abs(self.judge_gaps[TierGroup.ALL])
         for name, chosen in self._classes.items():
             pair = self._compare(chosen, TierGroup.ALL)
             rise = self._rise_side_by_side(chosen, TierGroup.ALL)
@@ -222,6 +225,31 @@ class Measurement:
         Labels that are missing in one arm only can hide a change of that size, or look like one.
         """
         return {group: self._coverage_gap(_TIERS_OF[group]) for group in TierGroup}
+
+    @cached_property
+    def judge_gaps(self) -> Mapping[TierGroup, float]:
+        """
+        Change of the failure rate that the judge's errors may feign or hide, as it labels more of one arm; by group.
+
+        Ratio; positive if the judge labels more of the candidate and people more of the baseline. 0 if people check the
+        judge, or if chance explains the difference.
+
+        Source:
+            Judges and people disagree on 15 to 20 % of answers (Zheng et al. 2023, "Judging LLM-as-a-Judge").
+        """
+        gaps = dict.fromkeys(TierGroup, 0.0)
+        if self.labels.arms[0].count_by is not verdict.CountBy.LOOKS:
+            return gaps
+        arms = [
+            replace(arm, strata=[structs.replace(each, effective=each.sampled) for each in arm.strata])
+            for arm in self._compared.arms
+        ]
+        by_judge = match(replace(self._compared, baseline=arms[0], candidate=arms[1]))
+        for group, tiers in _TIERS_OF.items():
+            pair = by_judge.compare(by_judge.of_tiers(tiers) | (group is TierGroup.ALL))
+            if pair is not None and differ(*pair, level=_GAP_LEVEL):
+                gaps[group] = _UNCHECKED_ERRORS * (pair[1].rate - pair[0].rate)
+        return gaps
 
     @cached_property
     def unlabelled_shares(self) -> Sequence[float]:
@@ -348,7 +376,7 @@ class Measurement:
         if pair is None:
             return None
         change = self._bounds.change(*pair, group, is_left_behind=group is TierGroup.HARD and self.is_left_behind)
-        gap = self._coverage_gap(tiers)
+        gap = self._coverage_gap(tiers) + abs(self.judge_gaps[group])
         if of_class is None and tiers is _TIERS_OF[group] and group in self.other_mixes:
             change = self.other_mixes[group].allow_for(change)
         # The hours before the cutover have to show a rise, and a rise that they show counts even if it went away.

@@ -103,7 +103,8 @@ def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
         and min(before.failures, max(after.failures, expected / CLEARLY_FEWER)) >= MIN_EASIER_FAILURES
         and measurement.fewest_independent(TierGroup.EASIER)[0] >= _MIN_INDEPENDENT * MIN_EASIER_FAILURES
     )
-    if not has_enough or any(measurement.coverage_gaps.values()) or measurement.labels.one_sided:
+    gaps = (*measurement.coverage_gaps.values(), *measurement.judge_gaps.values())
+    if not has_enough or any(gaps) or measurement.labels.one_sided:
         return False
     shift, change = measurement.shift, measurement.standardised_change
     return shift is not None and change is not None and shift.change >= policy.share_jump and change <= 0
@@ -114,9 +115,10 @@ def _obstacles(measurement: Measurement, policy: Policy, *, is_alarm: bool) -> I
         yield _one_sided(measurement)
     for group, margin in margins(measurement, policy):
         compared = measurement.hard_tier if group is TierGroup.HARD else measurement.aggregate
-        gap = measurement.coverage_gaps[group]
+        gap, bias = measurement.coverage_gaps[group], measurement.judge_gaps[group]
         if gap >= margin and not one_sided:
             yield _coverage_gap(group, compared, gap)
+        yield from _judge_gap(group, bias, margin)
         if measurement.changes[group] is None and expected_at(compared, measurement.labelled) <= min(
             measurement.labelled
         ):
@@ -188,6 +190,16 @@ def _one_sided(measurement: Measurement) -> str:
         f"Judges, people and reports only ever say {what}: {other} seem to go unlabelled, so there is no failure rate. "
         f"They label {percent(shares[0])} of the baseline's requests and {percent(shares[1])} of the candidate's."
     )
+
+
+def _judge_gap(group: TierGroup, bias: float, margin: float) -> Iterator[str]:
+    behind = ArmName.CANDIDATE if bias > 0 else ArmName.BASELINE
+    if abs(bias) >= margin:
+        yield (
+            f"On {GROUP_NAMES[group]}, people label a smaller part of the {behind}; a judge or reports that nobody "
+            f"checks label the rest. Their errors could look like a change of {points_of(abs(bias))}, or hide one. "
+            "Label both arms in the same way, or let people check the judge in both."
+        )
 
 
 def _coverage_gap(group: TierGroup, compared: TierComparison, gap: float) -> str:

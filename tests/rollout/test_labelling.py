@@ -14,6 +14,7 @@ from monitor.labels.source_verdicts import PatternCount
 from monitor.rollout.cohort import Arm, ArmName, Cohort, Comparison, Stratum, TierGroup, TiersBy
 from monitor.rollout.judging import judge
 from monitor.rollout.labelling import FAILURE, SUCCESS, weigh_labels
+from monitor.rollout.measurement import Measurement
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import CountBy, Verdict, VerdictState
 
@@ -33,6 +34,10 @@ def a_stratum(tier: Tier = Tier.EASY, **said: int) -> Stratum:
         )
     requests, labelled, failures = (int(sum(each[place] for each in counts)) for place in (1, 2, 3))
     return Stratum(tier, "any", 0, True, requests, labelled, failures, 0.0, 0.0, by_pattern=counts)
+
+
+def in_hour(hour: int, each: Stratum) -> Stratum:
+    return structs.replace(each, block=hour)
 
 
 def a_cohort(baseline: list[Stratum], candidate: list[Stratum]) -> Cohort:
@@ -67,6 +72,52 @@ def test_a_judge_on_twice_as_much_of_one_arm_makes_no_regression() -> None:
     assert "lag behind" in verdict.obstacles[0]
 
 
+BY_PEOPLE, BY_JUDGE = a_stratum(p__p=950, p__f=50), a_stratum(p_p_=855, p_f_=145)
+"""The same arm, once as people label it, and once as a judge does that fails a tenth of the good answers."""
+
+
+@pytest.mark.parametrize(
+    ("baseline", "candidate", "gap"),
+    [
+        ([BY_PEOPLE], [BY_JUDGE], 0.2),
+        ([BY_JUDGE], [BY_PEOPLE], -0.2),
+        ([BY_JUDGE, BY_PEOPLE], [BY_JUDGE], 0.1),
+        ([BY_JUDGE, BY_PEOPLE], [BY_JUDGE, BY_PEOPLE], 0.0),
+        ([BY_JUDGE], [BY_JUDGE], 0.0),
+        ([BY_PEOPLE], [BY_PEOPLE], 0.0),
+        ([BY_JUDGE, a_stratum(p__p=60)], [BY_JUDGE, a_stratum(p__p=70)], 0.0),  # chance
+        ([BY_JUDGE, a_stratum(f___=100)], [BY_JUDGE, a_stratum(f___=400)], 0.0),  # checks err in neither arm
+        ([a_stratum(p_pp=900, p_fp=50, p_ff=50)], [a_stratum(p_pp=200, p_fp=20, p_ff=20, p_p_=900)], 0.0),
+    ],
+)
+def test_a_judge_that_labels_one_arm_more_than_people_do_may_err_there(
+    baseline: list[Stratum], candidate: list[Stratum], gap: float
+) -> None:
+    """A judge that nobody checks may be wrong in a fifth of its verdicts, which is no change of the model."""
+    measurement = Measurement(a_cohort(baseline, candidate), None, POLICY)
+
+    assert gap == pytest.approx(measurement.judge_gaps[TierGroup.ALL])
+    assert VerdictState.OK is not judged([BY_PEOPLE], [BY_JUDGE]).state
+
+
+@pytest.mark.parametrize("candidate", [BY_JUDGE, a_stratum(p_p_=810, p_f_=190)], ids=["the judge errs", "some fail"])
+def test_the_errors_of_a_judge_of_one_arm_are_no_regression(candidate: Stratum) -> None:
+    """People label the baseline alone, and the judge the candidate alone; both serve just as well, or nearly."""
+    verdict = judged([BY_PEOPLE] * 10, [candidate] * 10)
+
+    assert VerdictState.WAITING is verdict.state
+    assert "people label a smaller part of the candidate" in verdict.obstacles[0]
+    assert 0 == verdict.requests_needed
+    assert VerdictState.REGRESSION is judged([BY_PEOPLE] * 10, [a_stratum(p_p_=600, p_f_=400)] * 10).state
+
+
+def test_who_labels_is_compared_within_the_same_hours() -> None:
+    """People labelled all until the judge came; the candidate came with it."""
+    earlier, later = in_hour(1, BY_PEOPLE), in_hour(2, BY_JUDGE)
+
+    assert 0.0 == Measurement(a_cohort([earlier, later], [later]), None, POLICY).judge_gaps[TierGroup.ALL]
+
+
 def test_arms_of_which_one_has_no_label_still_served_side_by_side() -> None:
     """A judge that is down for the candidate makes no cutover."""
     verdict = judged([a_stratum(p_p_=900, p_f_=100)], [a_stratum(p___=1_000)])
@@ -90,10 +141,6 @@ def test_a_label_that_stands_for_a_million_is_named(words: str, what: str) -> No
     assert 0 == verdict.requests_needed
     (sentence,) = verdict.obstacles
     assert f" {what} tell no more than 1 would: a few have a `sampling_probability`" in sentence
-
-
-def in_hour(hour: int, each: Stratum) -> Stratum:
-    return structs.replace(each, block=hour)
 
 
 @pytest.mark.parametrize("silent", [0, 50])

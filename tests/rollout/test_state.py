@@ -44,6 +44,7 @@ class Measured:
     coverage_gaps: dict[TierGroup, float] = field(
         default_factory=lambda: dict.fromkeys((TierGroup.ALL, TierGroup.EASIER, TierGroup.HARD), 0.0)
     )
+    judge_gaps: dict[TierGroup, float] = field(default_factory=lambda: dict.fromkeys(TierGroup, 0.0))
     aggregate: Any = field(default_factory=lambda: compared(1_000, 1_000, coverage=(0.9, 0.6)))
     hard_tier: Any = field(default_factory=lambda: compared(100, 100, coverage=(0.5, 0.8)))
     easier_tiers: Any = field(default_factory=lambda: compared(900, 900, failures=(10, 10)))
@@ -196,6 +197,20 @@ def test_a_gap_as_large_as_the_margin_is_an_obstacle_and_names_who_lags() -> Non
         "The baseline's hard-tier labels lag behind: 50.0 % of its matured requests are labelled, 80"
     )
     assert ((), VerdictState.OK) == (smaller.obstacles, smaller.state)
+
+
+@pytest.mark.parametrize("behind", ["candidate", "baseline"])
+def test_a_judge_of_one_arm_only_is_an_obstacle_and_shows_no_cliff(behind: str) -> None:
+    """Its errors could make up a change as large as the margin; smaller ones are allowed for in the bounds."""
+    gaps = dict.fromkeys(TierGroup, 0.0) | {TierGroup.ALL: POLICY.ok_margin * (1 if behind == "candidate" else -1)}
+    smaller = {group: 0.999 * gap for group, gap in gaps.items()}
+
+    (obstacle,) = found(judge_gaps=gaps, is_left_behind=False).obstacles
+
+    assert f"people label a smaller part of the {behind}" in obstacle
+    assert VerdictState.OK is found(judge_gaps=smaller, is_left_behind=False).state
+    assert VerdictState.CLIFF is found().state
+    assert VerdictState.CLIFF is not found(judge_gaps=smaller).state
 
 
 @pytest.mark.parametrize(
