@@ -30,7 +30,8 @@ class Labels:
 
     Attributes:
         false_failure, false_success: Share of good answers that the judge fails, and of bad ones that it passes.
-        judged: Share of the runs that the judge looks at.
+        people: Share of the runs that people label and the judge does not.
+        judged: Share of the other runs that the judge looks at.
         audited: Share of those that people check.
         errors: Share of the failures that end in an error, which a check sees in every run.
         down: Share of the failures that somebody reports; 0 with a judge.
@@ -39,6 +40,7 @@ class Labels:
 
     false_failure: float = 0.0
     false_success: float = 0.0
+    people: float = 0.0
     judged: float = 1.0
     audited: float = 0.0
     errors: float = 0.0
@@ -86,9 +88,11 @@ def _by_pattern(requests: _Counts, failures: _Counts, labels: Labels, rng: np.ra
             reported = rng.binomial(runs, labels.down if truth == "f" else 0.0)
             by_pattern["pf--"], by_pattern["p---"] = reported, by_pattern.get("p---", 0) + runs - reported
             continue
-        judged = rng.binomial(runs, labels.judged)
+        by_pattern[f"p--{truth}"] = by_people = rng.binomial(runs, labels.people)
+        others = runs - by_people
+        judged = rng.binomial(others, labels.judged)
         wrong = rng.binomial(judged, mistaken)
-        by_pattern["p---"] = by_pattern.get("p---", 0) + runs - judged
+        by_pattern["p---"] = by_pattern.get("p---", 0) + others - judged
         for verdict, number in (("p" if truth == "f" else "f", wrong), (truth, judged - wrong)):
             audited = rng.binomial(number, labels.audited)
             by_pattern[f"p-{verdict}{truth}"] = audited
@@ -190,7 +194,7 @@ def _late(arm: tuple[_Counts, _Counts], counted: int, labelled: int) -> Sequence
 
 def lines() -> Sequence[Line]:
     """Every line, harmless ones first."""
-    return [*_harmless(), *_cliffs(), *_harmful(), *_shifts()]
+    return [*_harmless(), *_cliffs(), *_harmful(), *_shifts(), *_one_judged()]
 
 
 def _harmless() -> Iterator[Line]:
@@ -255,3 +259,19 @@ def _shifts() -> Iterator[Line]:
     name = "judge passes 5 % of bad answers, 60 % from half time on"
     yield Line(f"{name}: said to have moved", ShiftWorld(judge, lenient).play, states=("moved",), found=0.9)
     yield Line(f"{name}, same model", ShiftWorld(judge, lenient).play, limit=0.03)
+
+
+def _one_judged() -> Iterator[Line]:
+    strict, people = Labels(false_failure=0.10), Labels(people=1.0)
+    null = LabelWorld(baseline=people, candidate=strict)
+    yield Line(
+        "people label the baseline, a judge that fails 10 % of good answers the candidate", null.play, limit=0.03
+    )
+    more = LabelWorld(baseline=replace(strict, people=0.10), candidate=replace(strict, people=0.01))
+    name = (
+        "people label 10 % of the baseline and 1 % of the candidate, a judge that fails 10 % of good answers the rest"
+    )
+    yield Line(name, more.play, limit=0.03)
+    apart = LabelWorld(np.array([0.20, 0.30, 0.75]), baseline=Labels(people=1.0), candidate=Labels(false_failure=0.05))
+    name = "easy 2 -> 20 %, medium 10 -> 30 %, hard 60 -> 75 %, people label the baseline, a judge the candidate"
+    yield Line(name, apart.play, states=("regression", "gap"), found=0.95)
