@@ -113,10 +113,17 @@ def too_small(cohort: Cohort, policy: Policy, *, needed: int, seconds: float) ->
 
 
 def _growth(measurement: Measurement, policy: Policy, *, is_baseline_growing: bool) -> float:
-    """Factor by which the candidate's labels, and with *is_baseline_growing* the baseline's, must grow to decide."""
+    """
+    Factor by which the candidate's labels, and with *is_baseline_growing* the baseline's, must grow to decide.
+
+    Without, the baseline's earlier labels still come in as the candidate reaches their hours of the week.
+    """
+    earlier = sum(stratum.evidence[0] for stratum in measurement.labels.cohort.baseline.strata)
+    still = max(1.0, earlier / max(float(measurement.matched.requests[0].sum()), 1.0))
+    most = math.inf if is_baseline_growing else still
 
     def is_decided(index: int) -> bool:
-        factors = _FACTORS[index] if is_baseline_growing else 1.0, _FACTORS[index]
+        factors = min(_FACTORS[index], most), _FACTORS[index]
         changes = measurement.changes_at(factors)
         is_worse = any(change is not None and change.lower > 0 for change in changes.values())
         return is_worse or is_ruled_out(changes, measurement, policy, factors)

@@ -9,7 +9,8 @@ from bench.rollout_streams import Truth, simulate
 from monitor.difficulty.tiers import Tier
 from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum, TiersBy
 from monitor.rollout.judging import judge
-from monitor.rollout.needed import too_small
+from monitor.rollout.measurement import Measurement
+from monitor.rollout.needed import is_beyond_baseline, too_small
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import Verdict, VerdictState
 
@@ -67,6 +68,18 @@ def test_a_baseline_that_serves_no_more_does_not_grow_with_the_candidate() -> No
     for verdict, number in ((too_few, 300), (below_minimum, 150)):
         assert verdict.requests_needed == 0
         assert verdict.obstacles[0].startswith(f"The baseline's {number} labelled requests are too few")
+
+
+@pytest.mark.parametrize(("per_hour", "days", "is_beyond"), [(40, 1, False), (40, 3, False), (5, 3, True)])
+def test_earlier_hours_of_the_week_still_come_in_after_a_cutover(per_hour: int, days: int, *, is_beyond: bool) -> None:
+    """On the first day only one weekday of the baseline counts, so nobody can say yet that it has too few requests."""
+    old, new = (
+        Arm(name, [Stratum(Tier.UNTIERED, "any", 0, False, n, n, n // 5, 0.0, 0.0, block=hour) for hour in hours])
+        for name, n, hours in (("old", per_hour, range(168)), ("new", per_hour, range(168, 168 + 24 * days)))
+    )
+    measurement = Measurement(Cohort(old, new, "", TiersBy.NONE, Comparison.BEFORE_AFTER), None, POLICY)
+
+    assert is_beyond is is_beyond_baseline(measurement, POLICY)
 
 
 def test_nothing_seen_needs_the_minimum() -> None:

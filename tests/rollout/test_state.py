@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from monitor.difficulty.tiers import Tier
@@ -60,7 +61,9 @@ class Measured:
     )
     shift: Any = field(default_factory=lambda: SimpleNamespace(change=POLICY.share_jump))
     standardised_change: float | None = 0.0
-    matched: Any = field(default_factory=lambda: SimpleNamespace(alone=Counts(0, 0), hours_alone=0))
+    matched: Any = field(
+        default_factory=lambda: SimpleNamespace(alone=Counts(0, 0), hours_alone=0, requests=np.ones((2, 1)))
+    )
     effective_clusters: tuple[float, float] = (math.inf, math.inf)
     comparison: Comparison = Comparison.CONCURRENT
     latest: dict[TierGroup, Interval | None] = field(default_factory=lambda: dict.fromkeys(TierGroup, STEADY))
