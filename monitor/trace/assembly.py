@@ -56,7 +56,9 @@ def _trace(run: Run, settings: OutcomeSettings, known_by: str, *, is_first: bool
     ended_at = None if last.ended_at is None else min(last.ended_at, head.started_at + LONGEST_RUN_SECONDS)
     error = _error(run)
     version, version_by, requested = _version(run, has_failed=error is not None)
-    why = _waits_for(run) if error is None else error.error_type
+    error_type = None if error is None else _error_type(run, error)
+    # The cause within a failed agent counts; an application may fail for a reason that none of its spans names.
+    why = _waits_for(run) if error is None else error_type if head.error else error.error_type
     aborted = why is not None and ABORTS.search(why) is not None
     return Trace(
         trace_id=head.trace_id if is_first else TraceId(f"{head.trace_id}:{known_by}"),
@@ -75,7 +77,7 @@ def _trace(run: Run, settings: OutcomeSettings, known_by: str, *, is_first: bool
         outcome=status_outcome(
             error=error is not None or aborted,
             aborted=aborted,
-            error_type=None if error is None else _error_type(run, error),
+            error_type=error_type,
             ended_at=ended_at,
             settings=settings,
         ),
@@ -105,8 +107,7 @@ def _error(run: Run) -> Span | None:
         return None
     ends = (run.root, run.last, run.head)
     tops = [span for span in ends if span is not None and span.error and span.span_id in run.spine]
-    whole = next((span for span in tops if run.last is run.head or span.kind not in _PARTS), None)
-    if whole is not None:
+    if (whole := next((span for span in tops if run.last is run.head or span.kind not in _PARTS), None)) is not None:
         return whole
     own = [span for span in run.ordered if span.span_id in run.spine]
     acts = [span for span in own if span.kind is _MODEL or span.kind is _TOOL]

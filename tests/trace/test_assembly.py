@@ -342,6 +342,30 @@ class TestRun:
         ]
 
     @pytest.mark.parametrize(
+        ("server", "agent", "call", "expected"),
+        [
+            ((True, None), (True, "CancelledError"), None, True),
+            ((True, None), (True, None), "AbortError", True),
+            ((None, None), (True, None), "CancelledError", True),
+            ((True, None), (None, None), "CancelledError", False),
+            ((True, None), (True, "KeyError"), "CancelledError", False),
+            ((True, "500"), (True, "CancelledError"), None, False),
+        ],
+    )
+    def test_run_was_stopped_if_its_cause_was(
+        self,
+        server: tuple[bool | None, str | None],
+        agent: tuple[bool | None, str | None],
+        call: str | None,
+        expected: bool,  # noqa: FBT001
+    ) -> None:
+        """A span around what was stopped may name no error of its own."""
+        http = a_span("http", kind=OperationKind.OTHER, error=server[0], error_type=server[1])
+        head = a_span("root", parent_span_id="http", error=agent[0], error_type=agent[1])
+
+        assert expected is built(http, head, a_call("a", error=bool(call) or None, error_type=call)).aborted
+
+    @pytest.mark.parametrize(
         ("server", "agent", "calls", "expected"),
         [
             ("500", "RateLimitError", [None], "RateLimitError"),
