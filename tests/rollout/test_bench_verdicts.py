@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from bench.replayed_rollouts import arm_events, history_events, replay, write_ev
 from bench.rollout_streams import Stream, Truth, simulate, simulate_late_labels
 from bench.scenarios import EXPECTED, replayed
 from bench.verdict_lines import Line, lines
-from bench.verdict_table import Result, decide, may_alarm, run_once
+from bench.verdict_table import Run, decide, may_alarm, run_once
 from monitor.difficulty.calibration import Calibration
 from monitor.ledger.ledger import RolloutRecord
 from monitor.ledger.sql import SqlLedger
@@ -52,26 +53,58 @@ def most_expected(runs: int) -> int:
     return int(binom.ppf(0.999, runs, POLICY.error_rate))
 
 
+def alarms_are_few(runs: Iterable[Stream], number: int) -> bool:
+    """Whether no more of *number* runs alarm than is expected; runs that can no longer change that are not judged."""
+    alarms = 0
+    for left, stream in zip(reversed(range(number)), runs, strict=False):
+        alarms += any(verdict.state in ALARMS for verdict in watch(stream))
+        if alarms + left <= most_expected(number):
+            return True
+    return False
+
+
 def test_same_model_twice_raises_no_alarm_where_usual_tests_do() -> None:
     """Looked at 60 times, no more than the error rate leaves ok and waiting; a peeked z-test does far more often."""
     null = streams(NO_CHANGE, runs=30, looks=60, per_look=150, seed=101)
-    alarms = sum(any(verdict.state in ALARMS for verdict in watch(stream)) for stream in null)
 
-    assert alarms <= most_expected(30)
+    assert alarms_are_few(null, 30)
     assert sum(rivals(stream)["z_test"] for stream in null) > most_expected(30)
 
 
 @pytest.mark.parametrize("line", lines(), ids=lambda line: line.name)
 def test_every_line_of_the_table(line: Line) -> None:
-    """Its limit or goal holds on a few runs, as far as these can tell (a chance of 0.1 % that they cannot)."""
-    runs = 4 if line.limit is not None else 6
-    result = Result(line, [run_once(line, (107, run)) for run in range(runs)])
+    """
+    Its limit or goal holds on a few runs, as far as these can tell (a chance of 0.1 % that they cannot).
 
+    A run that could no longer change the answer is not made.
+    """
+    runs = 4 if line.limit is not None else 6
+    made: list[Run] = []
+    while len(made) < runs and not holds(line, made, runs):
+        made.append(run_once(line, (107, len(made))))
+
+    assert holds(line, made, runs), made
+
+
+def holds(line: Line, made: Sequence[Run], runs: int) -> bool:
+    """Whether the limit or goal holds for all *runs*, even if each that is not *made* goes wrong."""
+    left = runs - len(made)
+    alarms, found, oks = (sum(getattr(run, result) is not None for run in made) for result in ("alarm", "found", "ok"))
     if line.limit is not None:
-        assert result.alarms * runs <= binom.ppf(0.999, runs, line.limit)
-    else:
-        assert result.found * runs >= binom.ppf(0.001, runs, line.found)
-        assert line.never_ok is None or result.oks * runs <= binom.ppf(0.999, runs, line.never_ok)
+        return bool(alarms + left <= binom.ppf(0.999, runs, line.limit))
+    is_ok_rare = line.never_ok is None or oks + left <= binom.ppf(0.999, runs, line.never_ok)
+    return bool(is_ok_rare and found >= binom.ppf(0.001, runs, line.found))
+
+
+def test_an_answer_that_runs_may_still_change_is_no_answer() -> None:
+    """Four runs with two alarms allowed are decided by two without one, and by no run that alarms."""
+    line = next(line for line in lines() if line.limit == 0.03)
+    quiet, alarming = Run(None, None, None), Run(100, None, None)
+
+    assert [False, False, True] == [holds(line, [quiet] * made, 4) for made in range(3)]
+    assert not holds(line, [alarming, quiet], 4)
+    assert holds(line, [alarming, alarming, quiet, quiet], 4)
+    assert not holds(line, [alarming, alarming, alarming], 4)
 
 
 @pytest.mark.parametrize(("scenario", "right"), EXPECTED.items())
@@ -107,7 +140,7 @@ def test_change_of_traffic_mix_is_no_alarm_and_named() -> None:
 @pytest.mark.parametrize("is_cutover", [False, True], ids=["side by side", "after a cutover"])
 def test_late_labels_of_failures_raise_no_alarm(is_cutover: bool) -> None:  # noqa: FBT001 - a column of the table
     """Failures that are labelled three times slower than successes are no reason for an alarm."""
-    runs = [
+    runs = (
         simulate_late_labels(
             NO_CHANGE,
             THREE_TIMES_SLOWER,
@@ -117,9 +150,9 @@ def test_late_labels_of_failures_raise_no_alarm(is_cutover: bool) -> None:  # no
             rng=np.random.default_rng((105, run)),
         )
         for run in range(10)
-    ]
+    )
 
-    assert sum(any(v.state in ALARMS for v in watch(stream)) for stream in runs) <= most_expected(10)
+    assert alarms_are_few(runs, 10)
 
 
 @pytest.mark.skipif(not outcomes.DATA.exists(), reason="needs the shared outcomes beside the checkout")
