@@ -8,7 +8,7 @@ of a trace are a set, and each choice below takes the minimum or maximum of a to
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import pairwise
@@ -44,7 +44,7 @@ class Run(Struct, frozen=True, gc=False):
     The spans of one run by role; *ordered* has the head first, then the others by start.
 
     Attributes:
-        root: The span whose error is that of the whole trace; None if the trace has other runs.
+        root: The span around this run alone whose error is that of the run; None if there is none.
         spine: Ids of the spans that decide how the run ended: not those within a tool, not what the application does
             beside its agent (a title, a summary), and not calls that were cancelled because another one answered.
         layers: Ids of the outer spans that record the same model call, by the id of the inner one.
@@ -104,8 +104,7 @@ class _Tree:
     def above(self, span: Span) -> Iterator[Span]:
         """The parent of *span*, its parent, and so on."""
         for _ in range(_HIGHEST_CLIMB):
-            parent = self.by_id.get(span.parent_span_id or "")
-            if parent is None:
+            if (parent := self.by_id.get(span.parent_span_id or "")) is None:
                 return
             yield parent
             span = parent
@@ -126,12 +125,13 @@ def runs_of(spans: Iterable[Span]) -> Iterator[Run]:
         if adopted := _adopted(topmost, tree):
             tree = _Tree([adopted.get(span.span_id, span) for span in tree.spans])
         groups = _side_by_side([span for span in topmost if span.span_id not in adopted], tree)
+    under = Counter(above.span_id for tops in groups for top in tops for above in tree.above(top))
     for tops in groups:
         own = tree.spans
         if len(groups) > 1:  # each also has the facts of the application's spans above it
             within = tree.at_or_below(tops) | {above.span_id for top in tops for above in tree.above(top)}
             own = sorted([tree.by_id[span_id] for span_id in within], key=attrgetter("started_at", "span_id"))
-        yield _run(own, tops, tree, is_all=len(groups) == 1)
+        yield _run(own, tops, tree, under, is_all=len(groups) == 1)
 
 
 def _adopted(topmost: Sequence[Span], tree: _Tree) -> Mapping[str, Span]:
@@ -147,14 +147,14 @@ def _adopted(topmost: Sequence[Span], tree: _Tree) -> Mapping[str, Span]:
     return adopted
 
 
-def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool) -> Run:
+def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, under: Counter[str], *, is_all: bool) -> Run:
     head = tops[0]
     above = [head, *tree.above(head)]
     # If the root never came, the topmost span above the head stands for it.
-    root = next((span for span in own if span.parent_span_id is None), above[-1])
-    if is_all and root.error is None:
-        # A server may answer well with the error of what it called, so a failed span around the whole run decides.
-        around = [span for span in reversed(above[1:]) if span.error]
+    root = next((span for span in own if span.parent_span_id is None), above[-1]) if is_all else None
+    if root is None or root.error is None:
+        # A server may answer well with the error of what it called, so a failed span around this run alone decides.
+        around = [span for span in reversed(above[1:]) if span.error and under[span.span_id] == len(tops)]
         root = next((span for span in around if tree.below([span]).issuperset(top.span_id for top in tops)), root)
     tools = [span for span in own if span.kind is _TOOL]
     models = [span for span in own if span.kind is _MODEL]
@@ -162,7 +162,7 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
     calls = innermost(models, layers)
     aside = _beside_agent(tops, tree) | _given_up(calls)
     return Run(
-        root=root if is_all else None,
+        root=root,
         head=head,
         last=max([top for top in tops if top.span_id not in aside], key=by_end, default=head),
         ordered=[head, *[span for span in own if span is not head]],
@@ -189,8 +189,7 @@ def _given_up(calls: Sequence[Span]) -> set[str]:
 
 def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
     """*topmost* spans grouped by run, the earliest run first; within a run, its agent comes first."""
-    agents = [span for span in topmost if span.kind in AGENTS]
-    if not agents:
+    if not (agents := [span for span in topmost if span.kind in AGENTS]):
         return _by_request(topmost, tree)
     groups = {agent.span_id: [agent] for agent in agents}
     under = {agent.parent_span_id for agent in agents}

@@ -410,6 +410,19 @@ class TestRun:
 
         assert ["ValueError", None, None] == [end.failure_class for end in ends if end]
 
+    def test_error_around_one_run_of_several_fails_that_one(self) -> None:
+        """A job whose third item failed after its agent was done; an error around two of them is neither's."""
+        job = a_span("job", kind=OperationKind.OTHER, error=True, ended_at=STARTED_AT + 9)
+        both = a_span("both", parent_span_id="job", kind=OperationKind.OTHER, error=True)
+        above = ("both", "both", "item")
+        item = a_span("item", parent_span_id="job", kind=OperationKind.OTHER, error=True, error_type="ValueError")
+        agents = [a_span(f"a{n}", parent_span_id=parent) for n, parent in enumerate(above)]
+        calls = [a_call(f"c{n}", f"a{n}") for n in range(3)]
+
+        runs = build_traces([job, both, item, *agents, *calls], OutcomeSettings())
+
+        assert [None, None, "ValueError"] == [run.outcome.failure_class for run in runs if run.outcome]
+
     def test_error_that_a_later_call_recovered_from_is_no_failure(self) -> None:
         """A fallback, a retry and a tool whose error the model was shown end well; so does an agent that answers."""
         later = a_call("z", started_at=STARTED_AT + 1.5)
