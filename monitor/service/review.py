@@ -22,10 +22,11 @@ from monitor.ledger.sql import SqlLedger
 from monitor.rollout import tracker
 from monitor.rollout.cohort import Cohort, TiersBy
 from monitor.rollout.floors import changed_floors
-from monitor.rollout.oncall import on_call_load, weighed
+from monitor.rollout.oncall import OnCallLoad, on_call_load, weighed
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import VerdictState
+from monitor.rollout.verdict import Verdict, VerdictState
 from monitor.rollout.wording import delay_words
+from monitor.service.rung import Ladder, ReadBy
 from monitor.service.settings import ServiceSettings
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
@@ -318,39 +319,22 @@ class Reviewer:
         """Judge *record*, one of *records*, at *now* (Unix seconds), save the verdict and return the updated record."""
         from monitor.rollout.judging import judge, withdrawn  # noqa: PLC0415  (imports SciPy, which would slow down every start)
         from monitor.rollout.needed import too_small  # noqa: PLC0415  (likewise)
-        from monitor.rollout.new_failures import new_failures  # noqa: PLC0415  (likewise)
-        from monitor.service.rung import Ladder  # noqa: PLC0415  (likewise)
 
         rollout, rollouts = record.rollout, [other.rollout for other in records]
-        calibration = self._calibration(rollout.calibration_id)
-        if calibration is not None:
-            self._ledger.retag(rollout, calibration)
         delay = self.label_delay(rollout.service, rollout.environment, now=now)
         maturity = self.policy.judged_after(delay)
         matured_before = now - maturity
         floors, previous = [committed.floor for committed in record.floors], record.verdict
         class_tiers = {} if previous is None else previous.class_tiers
-        with self._ledger.arms(rollout, matured_before=matured_before) as arms:
-            read = Ladder(
-                arms=arms,
-                policy=self.policy,
-                difficulty=self._difficulty,
-                rollout=rollout,
-                calibration=calibration,
-                window=tracker.evidence_window(rollout, rollouts, self.policy, decided=record.is_decided_side_by_side),
-                class_tiers=class_tiers,
-            ).climb()
+        read = self._read(record, rollouts, matured_before)
         window = tracker.probes_window(rollout, rollouts)
-        probes = self._probes(rollout, calibration, window, now) if read.view.tiers_by is TiersBy.LEARNT else None
+        probes = self._probes(rollout, window, now) if read.view.tiers_by is TiersBy.LEARNT else None
         verdict = judge(read.cohort, read.calibration, self.policy, floors=floors, previous=previous, probes=probes)
         slow_labels = delay if maturity > self.policy.judged_after() else None
         waiting = [f"Younger requests are not counted yet: {delay_words(slow_labels)}."] if slow_labels else []
         predecessors = set(tracker.earlier(rollout, rollouts))
-        verdicts = (other.verdict for other in records if other.rollout in predecessors and other.verdict is not None)
-        earlier = [past.on_call for past in verdicts if past.on_call is not None]
-        effects, level = verdict.design_effect, self.policy.error_rate
-        new = new_failures(read.cohort, read.signatures, effects=effects, earlier=earlier, level=level)
-        load = on_call_load(read.cohort, read.signatures, new=new, severities=self.policy.severities)
+        earlier = [other.verdict for other in records if other.rollout in predecessors and other.verdict is not None]
+        load = self._load(read, verdict, earlier)
         changed = changed_floors(self.policy.floors, record.floors, rollout)
         reasons = (*verdict.reasons, *weighed(load), *withdrawn(record.changes, verdict.state), *changed, *waiting)
         verdict = replace(verdict, reasons=reasons, on_call=load, class_tiers={**class_tiers, **read.class_tiers()})
@@ -365,11 +349,34 @@ class Reviewer:
             _log_of(rollout).info("verdict.changed", verdict=verdict.state.value, reason=reason)
         return replace(record, verdict=verdict, changes=changes)
 
-    def _probes(
-        self, rollout: tracker.Rollout, calibration: Calibration | None, window: tracker.EvidenceWindow, now: float
-    ) -> Cohort | None:
+    def _load(self, read: ReadBy, verdict: Verdict, earlier: Sequence[Verdict]) -> OnCallLoad | None:
+        """The load on the people on call; *earlier* verdicts show which failures are not new."""
+        from monitor.rollout.new_failures import new_failures  # noqa: PLC0415  (imports SciPy, which would slow down every start)
+
+        known = [past.on_call for past in earlier if past.on_call is not None]
+        effects, level = verdict.design_effect, self.policy.error_rate
+        new = new_failures(read.cohort, read.signatures, effects=effects, earlier=known, level=level)
+        return on_call_load(read.cohort, read.signatures, new=new, severities=self.policy.severities)
+
+    def _read(self, record: RolloutRecord, rollouts: Sequence[tracker.Rollout], matured_before: float) -> ReadBy:
+        """Both arms of *record*, one of *rollouts*, with tiers from the first rung that can be trusted."""
+        rollout, calibration = record.rollout, self._calibration(record.rollout.calibration_id)
+        if calibration is not None:
+            self._ledger.retag(rollout, calibration)
+        with self._ledger.arms(rollout, matured_before=matured_before) as arms:
+            return Ladder(
+                arms=arms,
+                policy=self.policy,
+                difficulty=self._difficulty,
+                rollout=rollout,
+                calibration=calibration,
+                window=tracker.evidence_window(rollout, rollouts, self.policy, decided=record.is_decided_side_by_side),
+                class_tiers={} if record.verdict is None else record.verdict.class_tiers,
+            ).climb()
+
+    def _probes(self, rollout: tracker.Rollout, window: tracker.EvidenceWindow, now: float) -> Cohort | None:
         """Results of the probe panel for both versions, under the calibration of *rollout*; None if there are none."""
-        panel = replace(rollout, environment=PROBES_ENVIRONMENT)
+        panel, calibration = replace(rollout, environment=PROBES_ENVIRONMENT), self._calibration(rollout.calibration_id)
         if calibration is None or panel == rollout or not self._ledger.has_served(panel):
             return None
         self._ledger.retag(panel, calibration)

@@ -10,7 +10,6 @@ from monitor.difficulty.class_tiers import class_tiers
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import Trust
-from monitor.difficulty.trust_gate import on_traffic
 from monitor.ledger.cohorts import ArmReader
 from monitor.ledger.ledger import FailureCounts
 from monitor.rollout.cohort import LEARNT, Cohort, Comparison, TiersBy, TierView, gives_tiers
@@ -120,6 +119,8 @@ class Ladder:
 
     def _trust(self, trust: Trust, cohort: Cohort) -> Trust:
         """*trust*, limited by the arm with the smaller share of requests that the calibration knows."""
+        from monitor.difficulty.trust_gate import on_traffic  # noqa: PLC0415  (imports SciPy, which would slow down every start)
+
         baseline, candidate = cohort.baseline, cohort.candidate
         arms = [(sum(s.requests for s in arm.strata if s.is_known), arm.requests) for arm in (baseline, candidate)]
         large = [(known, requests) for known, requests in arms if requests >= _ENOUGH_TO_KNOW]
