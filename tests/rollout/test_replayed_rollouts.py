@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from monitor.rollout.verdict import VerdictState
 CASES = Path(__file__).parent / "cases"
 
 
-def replayed(name: str) -> list[RolloutRecord]:
+@cache
+def replayed(name: str) -> Sequence[RolloutRecord]:
     """The rollouts that a replay of the case finds, in the order of their starts."""
     config = Config()
     with file_replay(config, [str(CASES / f"{name}.jsonl.gz")], ledger_url=IN_MEMORY_URL) as replayed:
