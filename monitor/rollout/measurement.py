@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from operator import add
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import structs
@@ -255,11 +256,11 @@ class Measurement:
     def unlabelled_shares(self) -> Sequence[float]:
         """Share of each arm's requests in tiers and classes that have no label, by more than chance."""
         shares = []
-        for sums in self._sums_by_arm:
-            requests, labelled, *_ = (sum(column) for column in zip((0,) * 7, *sums.values(), strict=True))
-            least = LEAST_EXPECTED * requests / max(labelled, 1.0)
-            unlabelled = sum(n for n, *_, weight, _, _ in sums.values() if not weight and n >= least)
-            shares.append(unlabelled / max(requests, 1.0))
+        for by_class in self._sums_by_arm:
+            everything = _total(by_class.values())
+            least = LEAST_EXPECTED * everything.requests / max(everything.labelled, 1.0)
+            unlabelled = sum(n.requests for n in by_class.values() if not n.weight and n.requests >= least)
+            shares.append(unlabelled / max(everything.requests, 1.0))
         return shares
 
     @cached_property
@@ -469,7 +470,7 @@ class Measurement:
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
         arms = (self._sums(side, tiers) for side in (0, 1))
-        baseline, candidate = (Counts(requests, missing) for requests, _, _, missing, *_ in arms)
+        baseline, candidate = (Counts(sums.requests, sums.missing) for sums in arms)
         return abs(candidate.rate - baseline.rate) if differ(baseline, candidate, level=_GAP_LEVEL) else 0.0
 
     def _tagged_excess(self, matched: Matched, requests: _Array, failures: _Array) -> tuple[float, float] | None:
@@ -529,21 +530,20 @@ class Measurement:
         corrected: tuple[float, float] | None = None,
     ) -> verdict.FailureRate:
         """Failure rate of the arm *side* (0 or 1), as counted or *corrected* (a rate and its standard error)."""
-        requests, labelled, failures, missing, weight, weighted, squares = self._sums(side, tiers, capability)
-        rate = None
-        if squares > 0:
-            estimate, error = corrected or (min(weighted / weight, 1.0), 0.0)
-            independent = weight**2 / squares / self.design[group][side]
+        sums, rate = self._sums(side, tiers, capability), None
+        if sums.squares > 0:
+            estimate, error = corrected or (min(sums.weighted_failures / sums.weight, 1.0), 0.0)
+            independent = sums.weight**2 / sums.squares / self.design[group][side]
             if error > 0:
                 independent = min(independent, requests_worth(estimate, error))
             rate = self._bounds.rate(estimate, independent)
-        return verdict.FailureRate(int(labelled), int(failures), rate, 1.0 - missing / requests if requests else None)
+        coverage = 1.0 - sums.missing / sums.requests if sums.requests else None
+        return verdict.FailureRate(int(sums.labelled), int(sums.failures), rate, coverage)
 
-    def _sums(self, side: int, tiers: Sequence[Tier], capability: str | None = None) -> Sequence[float]:
-        """The sums of `_by_tier_and_class` over *tiers* in the arm *side* (0 or 1)."""
+    def _sums(self, side: int, tiers: Sequence[Tier], capability: str | None = None) -> _Sums:
+        """The sums over *tiers* in the arm *side* (0 or 1)."""
         items = self._sums_by_arm[side].items()
-        chosen = (sums for (tier, name), sums in items if tier in tiers and capability in (None, name))
-        return [sum(column) for column in zip((0,) * 7, *chosen, strict=True)]
+        return _total(sums for (tier, name), sums in items if tier in tiers and capability in (None, name))
 
     def _of_class(self, name: str, group: TierGroup) -> verdict.TierComparison:
         tiers = _TIERS_OF[group]
@@ -560,21 +560,39 @@ def _effective_clusters(arm: Arm) -> float:
     return min((sums.requests**2 / sums.requests_squared for sums in of_all), default=math.inf)
 
 
-def _by_tier_and_class(arm: Arm) -> Mapping[tuple[Tier, str], Sequence[float]]:
+class _Sums(NamedTuple):
     """
-    Sums by tier and class that can be added up further.
+    Sums over strata of one arm.
 
-    Each holds requests, labelled requests, failures and missing labels; then for a stratified rate the weight w of the
-    class (its represented requests), w times its failure rate, and w squared over its effective requests.
+    Attributes:
+        missing: Requests whose label is missing.
+        weight: Requests that are labelled or represented by labelled ones: the weight of a class in a stratified rate.
+        weighted_failures: Over classes, the sum of weight times failure rate.
+        squares: Over classes, the sum of weight squared over effective requests.
     """
-    sums: dict[tuple[Tier, str], Sequence[float]] = {}
+
+    requests: float = 0.0
+    labelled: float = 0.0
+    failures: float = 0.0
+    missing: float = 0.0
+    weight: float = 0.0
+    weighted_failures: float = 0.0
+    squares: float = 0.0
+
+
+def _total(sums: Iterable[_Sums]) -> _Sums:
+    return _Sums(*(sum(column) for column in zip(_Sums(), *sums, strict=True)))
+
+
+def _by_tier_and_class(arm: Arm) -> Mapping[tuple[Tier, str], _Sums]:
+    by_class: dict[tuple[Tier, str], Sequence[float]] = {}
     for each in arm.strata:
         counts = (each.requests, each.labelled, each.failures, each.unlabelled, each.represented, *each.evidence)
-        so_far = sums.get((each.tier, each.capability))
-        sums[each.tier, each.capability] = counts if so_far is None else tuple(map(add, so_far, counts))
+        so_far = by_class.get((each.tier, each.capability))
+        by_class[each.tier, each.capability] = counts if so_far is None else tuple(map(add, so_far, counts))
     return {
-        key: (*counts, w, w * failures / requests, w**2 / requests) if requests > 0 else (*counts, 0.0, 0.0, 0.0)
-        for key, (*counts, w, requests, failures) in sums.items()
+        key: _Sums(*counts, *((w, w * failures / requests, w**2 / requests) if requests > 0 else ()))
+        for key, (*counts, w, requests, failures) in by_class.items()
     }
 
 
