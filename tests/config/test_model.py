@@ -242,7 +242,7 @@ def test_the_reference_file_has_every_key_and_explains_it() -> None:
         ),
     ],
 )
-def test_every_problem_is_told_with_its_line(config_file: Path, text: str, expected: list[str]) -> None:
+def test_every_problem_is_reported_with_its_line(config_file: Path, text: str, expected: list[str]) -> None:
     """One run of check-config is enough to mend a file."""
     config_file.write_text(text)
 

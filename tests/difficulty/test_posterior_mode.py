@@ -80,7 +80,7 @@ def test_the_fit_ends_at_the_mode(seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_items_that_are_alike_are_told_by_their_class(seed: int) -> None:
+def test_items_that_are_alike_are_recognised_by_their_class(seed: int) -> None:
     """Where items of a class are equally hard, at most three of 60 hard ones are missed and three of 540 are added."""
     calibration = calibrate(alike_in_a_class(seed), frozen_at=0.0, settings=DifficultySettings())
 

@@ -29,7 +29,7 @@ def test_links_of_the_repository_lead_somewhere() -> None:
         pytest.param("[a](ftp://example.org)", "neither http nor https", id="another protocol"),
     ],
 )
-def test_a_broken_link_is_told(text: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_link_is_reported(text: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its page and line."""
     (tmp_path / "other.md").write_text("# Other\n")
     (tmp_path / "picture.svg").write_text("<svg/>")
@@ -55,7 +55,7 @@ def test_a_broken_link_is_told(text: str, problem: str, tmp_path: Path, monkeypa
         pytest.param('<link href="//fonts.example.org/a.css">', "fetched from elsewhere", id="a font"),
     ],
 )
-def test_a_broken_link_of_the_site_is_told(html: str, problem: str, tmp_path: Path) -> None:
+def test_a_broken_link_of_the_site_is_reported(html: str, problem: str, tmp_path: Path) -> None:
     """And what a browser would fetch from elsewhere."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "other.html").write_text('<h1 id="other">Other</h1>')

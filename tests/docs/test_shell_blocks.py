@@ -67,7 +67,7 @@ def test_a_command_exists(command: Command) -> None:
         pytest.param("frobnicate", id="a program that nobody knows"),
     ],
 )
-def test_what_does_not_exist_is_told(text: str) -> None:
+def test_what_does_not_exist_is_reported(text: str) -> None:
     """Or else the tests above would say nothing."""
     (command,) = commands(text)
 

@@ -90,7 +90,7 @@ def test_a_block_is_what_its_reader_takes(block: Block) -> None:
         pytest.param("jobs: {a: {runs-on: b, steps: [{run: cliffwatch verdikt}]}}", id="a step of no command"),
     ],
 )
-def test_what_its_reader_does_not_take_is_told(text: str) -> None:
+def test_what_its_reader_does_not_take_is_reported(text: str) -> None:
     """Or else the test above would say nothing."""
     with pytest.raises((AssertionError, MonitorError, kubernetes_validate.ValidationError)):
         _check(yaml.safe_load(text))

@@ -97,7 +97,7 @@ def test_a_broker_out_of_reach_says_how_far_one_got(facts: Reach, words: str) ->
         pytest.param(TopicFacts("t", 3, [], 60.0), "warning", "less than the 1 h", id="records that expire too soon"),
     ],
 )
-def test_a_topic_that_will_not_do_is_told(facts: TopicFacts, health: str, words: str) -> None:
+def test_a_topic_that_will_not_do_is_reported(facts: TopicFacts, health: str, words: str) -> None:
     """A topic that is whole and kept for long enough is ok, whether for ever or for a week."""
     assert_told(judge_topics([facts], maturity_seconds=HOUR), (health, words))
     assert_told(judge_topics([TopicFacts("t", 3), TopicFacts("u", 3, [], 7 * DAY)], maturity_seconds=HOUR))
@@ -125,7 +125,7 @@ def test_a_topic_that_will_not_do_is_told(facts: TopicFacts, health: str, words:
         pytest.param(dated(-3 * DAY), "warning", "back-fill", id="a back-fill"),
     ],
 )
-def test_what_records_show_is_told(sample: Sample, health: str, words: str) -> None:
+def test_what_records_show_is_reported(sample: Sample, health: str, words: str) -> None:
     """Format, share of readable ones, and three clocks: ours, the brokers' and the agents'."""
     assert (health, True) in [(h, words in w) for h, w in told(judge_samples([sample], now=NOW))]
     assert_told(judge_samples([SAMPLE], now=NOW))
@@ -198,7 +198,7 @@ def test_lag_counts_from_the_beginning_where_the_ledger_knows_nothing() -> None:
         pytest.param(replace(LEDGER, clock_skew_seconds=-90.0), "warning", "1.5 min from ours", id="another clock"),
     ],
 )
-def test_a_ledger_that_will_not_do_is_told(facts: LedgerFacts, health: str, words: str) -> None:
+def test_a_ledger_that_will_not_do_is_reported(facts: LedgerFacts, health: str, words: str) -> None:
     """And one that will do, or is still to be made, is ok."""
     assert_told(judge_ledger(facts), (health, words))
     assert_told(judge_ledger(LEDGER))
@@ -222,7 +222,7 @@ def test_a_ledger_that_will_not_do_is_told(facts: LedgerFacts, health: str, word
         pytest.param(replace(LABELS, without_trace=100), "warning", "never came", id="outcomes without traces"),
     ],
 )
-def test_how_labels_flow_is_told(labels: LabelFlow, health: str, words: str) -> None:
+def test_how_labels_flow_is_reported(labels: LabelFlow, health: str, words: str) -> None:
     """Coverage, source, delay and orphans."""
     assert_told(judge_labels(labels, PINNED), (health, words))
     assert_told(judge_labels(LABELS, PINNED))
@@ -237,7 +237,7 @@ def test_late_labels_are_fine_where_requests_are_judged_as_late() -> None:
     assert ("ok", True) == (delay.health.value, delay.sentence.endswith("Requests are judged after 26 h."))
 
 
-def test_a_floating_alias_is_told_and_reference_history_is_not() -> None:
+def test_a_floating_alias_is_reported_and_reference_history_is_not() -> None:
     """What the past was called does no harm."""
     floating = replace(SEEN, model_version="gpt-4-latest")
 
@@ -245,7 +245,7 @@ def test_a_floating_alias_is_told_and_reference_history_is_not() -> None:
     assert_told(judge_versions([SEEN, replace(floating, environment="reference")]))
 
 
-def test_tiers_without_history_or_trust_are_told_with_the_reason() -> None:
+def test_tiers_without_history_or_trust_are_reported_with_the_reason() -> None:
     """What is missing is what the trust gate says."""
     doubted = replace(TRUST, is_trusted=False, reasons=("2 more reference versions needed.",))
     half = replace(TRUST, hard_rate_reasons=("3 more reference versions needed for the hard tier's failure rate.",))
@@ -339,7 +339,7 @@ def test_a_tier_that_breaks_its_promise_is_named_with_the_counts() -> None:
         ),
     ],
 )
-def test_what_prometheus_lacks_is_told(facts: PrometheusFacts, words: list[str]) -> None:
+def test_what_prometheus_lacks_is_reported(facts: PrometheusFacts, words: list[str]) -> None:
     """Target, rules, and whether they work."""
     assert_told(judge_prometheus(facts), *(("problem", word) for word in words))
     assert_told(judge_prometheus(PrometheusFacts("p", targets={"c": ""}, alerts=["CapabilityCliff"])))

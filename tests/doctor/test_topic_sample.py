@@ -59,7 +59,7 @@ def record(value: bytes | None, timestamp: float | None = None) -> Record:
         pytest.param(b"{}", Format.UNREADABLE, "", id="something else"),
     ],
 )
-def test_a_format_is_told_by_its_content(value: bytes, expected: Format, packed: str) -> None:
+def test_a_format_is_recognised_by_its_content(value: bytes, expected: Format, packed: str) -> None:
     """Whoever reads the topic has not been told what is in it."""
     seen = glimpse(record(value), RULES)
 
@@ -147,7 +147,7 @@ def with_base64_ids(part: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize("in_protobuf", [True, False], ids=["protobuf", "JSON"])
-def test_libraries_are_told_by_their_scopes(capture: str, library: str, *, in_protobuf: bool) -> None:
+def test_libraries_are_recognised_by_their_scopes(capture: str, library: str, *, in_protobuf: bool) -> None:
     """In either encoding, whatever else is in the record."""
     file = Path(__file__).parent.parent / "trace" / "captures" / f"{capture}.jsonl.gz"
     lines = gzip.decompress(file.read_bytes()).splitlines()

@@ -73,7 +73,7 @@ def test_a_saturated_tier_says_which_drop_it_hides() -> None:
     assert power_to_see(drop - 0.001, cases=400, churn=0.0, level=0.025) < 0.8
 
 
-def test_ids_that_stand_for_several_questions_are_told_from_repeats() -> None:
+def test_ids_that_stand_for_several_questions_are_distinguished_from_repeats() -> None:
     """One name with two questions is a mistake; the same question twice is a repeat."""
     twice = [
         Attempt(CaseKey("", "a"), passed=True, input_digest="1"),

@@ -154,7 +154,7 @@ OTHER_AB = [{"id": "a", "passed": False}, {"id": "b", "passed": False}, {"id": "
         "cases that name themselves",
     ],
 )
-def test_groups_of_cases_are_told_apart_by_what_lists_them(
+def test_groups_of_cases_are_distinguished_by_what_lists_them(
     document: object,
     arguments: Sequence[str],
     expected: tuple[int, float],

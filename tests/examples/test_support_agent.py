@@ -29,7 +29,7 @@ def replayed(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
         pytest.param("uniform", "ok", id="the same gain for every task is none"),
     ],
 )
-def test_the_planted_rollout_is_told_from_its_file(
+def test_the_planted_rollout_is_found_in_its_file(
     candidate: str, verdict: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Spans and evaluations that the SDK wrote are read back whole, tiers are trusted, and the verdict is the truth."""

@@ -89,7 +89,7 @@ def test_coarse_rungs_come_before_tiers(name: str, titles: list[str]) -> None:
 
 
 @each_dashboard
-def test_titles_are_told_apart(name: str) -> None:
+def test_titles_are_distinguished(name: str) -> None:
     """No two panels have the same title."""
     titles = [panel["title"] for panel in panels(name)]
 

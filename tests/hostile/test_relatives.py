@@ -422,7 +422,7 @@ def test_odd_trees_of_spans_are_counted(
     assert 0 == run_command(["ledger", "check", "--ledger", url])
 
 
-def test_names_that_look_alike_are_told_apart_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_that_look_alike_are_distinguished_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By case; width, composed letters, other alphabets and invisible characters are no label, so no two merge."""
     alike = ["shop", "Shop", "SHOP", "\uff53hop", "shop\u200b", "sho\u0440", "shop ", "shöp", "sho\u0308p", "sh\x00op"]
     event = {"schema": "cliffwatch.trace/v1", "model_version": "m", "started_at": "2026-11-20T00:00:00Z"}

@@ -32,7 +32,7 @@ PARTITION = TopicPartition("agent-traces", 3)
         pytest.param(ConnectionResetError("reset"), False, id="a connection that breaks"),
     ],
 )
-def test_what_was_fetched_is_told_from_the_way_to_it(error: Exception, *, expected: bool) -> None:
+def test_what_was_fetched_is_distinguished_from_the_way_to_it(error: Exception, *, expected: bool) -> None:
     """Only what no other broker and no other day would make readable may ever be passed over."""
     assert expected == is_corrupt(error)
 

@@ -71,7 +71,7 @@ def test_verdicts_of_several_sources_are_kept_beside_each_other(ledger: SqlLedge
     assert [] == problems(ledger)
 
 
-def test_failures_are_told_by_whole_signature(ledger: SqlLedger) -> None:
+def test_failures_are_reported_by_whole_signature(ledger: SqlLedger) -> None:
     """Of matured requests of both arms, by tier, capability and failure class."""
     ledger.record(
         a_batch(

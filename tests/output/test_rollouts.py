@@ -75,7 +75,7 @@ def test_a_verdict_without_shares_has_none() -> None:
     assert (None, None, 200) == (report["share"], report["decomposition"], report["requests_needed"])
 
 
-def test_history_floors_and_load_are_told_whole() -> None:
+def test_history_floors_and_load_are_reported_whole() -> None:
     """When the verdict changed, what the rollout is held to since when, and which incidents to expect."""
     record = a_record(a_verdict(), ended_at=1_790_000_060.0, end_reason="rolled_back")
 
@@ -97,7 +97,7 @@ def test_times_are_iso_8601_in_utc() -> None:
     assert rollout_json(a_record(started_at=1_790_000_000.25))["started_at"] == "2026-09-21T14:13:20.250Z"
 
 
-def test_a_rollback_a_retry_and_an_end_by_hand_are_told() -> None:
+def test_a_rollback_a_retry_and_an_end_by_hand_are_reported() -> None:
     """In the order in which they happened, in words; a version that was rolled back starts again."""
     first = a_record(ended_at=NOON + 50, end_reason="rolled_back")
     first = replace(first, changes=((NOON + 10, "waiting"), (NOON + 20, "regression")))

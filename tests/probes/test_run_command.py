@@ -472,7 +472,7 @@ def test_what_is_left_is_shown() -> None:
     assert "30 of 100 probes, 3 USD spent, about 0:01:10 and 7 USD left" == run_line(progress, 10.0)
 
 
-def test_answers_that_nobody_labels_are_told_while_the_panel_runs() -> None:
+def test_answers_that_nobody_labels_are_reported_while_the_panel_runs() -> None:
     """An agent that never says whether it passed can be stopped before it has cost the whole panel."""
     progress = Progress(probes=100, resumed=0, spent_usd=0.0)
     for told in (None, None, {"success": True}):

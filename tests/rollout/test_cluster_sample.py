@@ -31,7 +31,7 @@ def test_sums_over_the_sample_are_those_of_all_clusters() -> None:
     assert [ClusterSums(ALL, clusters, requests, failures, *squares)] == list(arm.sums())
 
 
-def test_what_both_arms_served_is_told_from_fine_to_coarse() -> None:
+def test_what_both_arms_served_is_reported_from_fine_to_coarse() -> None:
     """A cluster that both served, then a prompt family too; what only one served tells nothing."""
     sample = Sample(part=1.0, alone=1.0, largest=frozenset())
     old = of(sample, kind(sample, 3, 2, 1, "p"), kind(sample, -1, 4, 1, "q"), kind(sample, 5, 9, 9, "r"))

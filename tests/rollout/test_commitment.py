@@ -64,7 +64,7 @@ def test_a_rollout_is_held_to_the_floors_of_its_start(seen: list[FloorSet], expe
     assert expected == floors_in_force(seen, ROLLOUT)
 
 
-def test_a_change_is_told_in_words() -> None:
+def test_a_change_is_stated_in_words() -> None:
     """Changed, added and removed floors are named with both values; those that stay are not."""
     committed = [CommittedFloor(AGREED, 0.0), CommittedFloor(REFUNDS, 0.0)]
     returns = Floor(service="shop", pass_rate=0.9, capability="returns")

@@ -514,7 +514,7 @@ def test_rollout_ended_by_a_person_confirms_its_candidate() -> None:
         ("support-agent", True),
     ],
 )
-def test_alias_is_told_from_a_pinned_version(name: str, floating: bool) -> None:  # noqa: FBT001 - a column of the table
+def test_alias_is_distinguished_from_a_pinned_version(name: str, floating: bool) -> None:  # noqa: FBT001 - a column of the table
     """A name is pinned by a date, a revision, a release, a digest or the size of open weights."""
     assert floating == is_floating_alias(name)
 

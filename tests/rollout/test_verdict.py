@@ -476,7 +476,7 @@ def numbers(value: object) -> list[float]:
     return [float(value)] if isinstance(value, int | float) else []
 
 
-def test_a_bound_beside_its_margin_is_told_with_as_many_digits_as_tell_them_apart() -> None:
+def test_a_bound_beside_its_margin_is_reported_with_as_many_digits_as_tell_them_apart() -> None:
     """Rounded to a digit, `ok` would say that its bound is its margin."""
     upper = a_verdict(untagged(4_000, 400), untagged(4_000, 400)).could_still_be["all"]
 

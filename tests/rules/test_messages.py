@@ -168,7 +168,7 @@ def test_a_plain_webhook_has_all_that_is_known(messages: Mapping[str, Sequence[M
     ].keys()
 
 
-def test_what_has_ended_is_not_told_as_if_it_lasted(tmp_path: Path) -> None:
+def test_what_has_ended_is_not_reported_as_if_it_lasted(tmp_path: Path) -> None:
     """Of two alerts of a rollout one ends, and says no more than that; then the other does, and says where to look."""
     required_program("prometheus-alertmanager", "alertmanager")
     first, second = (an_alert(SPECS[name]) for name in ("CandidateRegression", "HardTierRegression"))

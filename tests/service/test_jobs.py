@@ -84,7 +84,7 @@ def test_the_loop_turns_while_a_job_on_a_thread_takes_its_time(threads: list[OnT
     hanging.set()
 
 
-def test_an_outage_in_a_job_is_told_until_it_is_over(threads: list[OnThreads]) -> None:
+def test_an_outage_in_a_job_is_reported_until_it_is_over(threads: list[OnThreads]) -> None:
     """A dependency out of reach is no reason for the loop to stop; the job is tried again, and logged twice at most."""
     outages = iter([LedgerUnavailable("The ledger is away."), LedgerUnavailable("The ledger is away.")])
     problems, said = Problems(), list[str]()

@@ -11,7 +11,7 @@ from tests.stack.test_bombs import a_producer, an_event
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 
-def test_a_broker_that_is_away_is_told_by_every_probe() -> None:
+def test_a_broker_that_is_away_is_reported_by_every_probe() -> None:
     """Readiness, health, pauses and the log say so within seconds, and all is well when it is back."""
     with KafkaServer() as kafka:
         topic = kafka.new_topic()

@@ -118,7 +118,7 @@ def test_a_wrong_port_is_out_of_reach(config: Callable[..., str], doctor: Callab
     assert "skipped" == odd["formats formats"]["health"]
 
 
-def test_a_name_that_does_not_resolve_is_told(config: Callable[..., str], doctor: Callable[..., Any]) -> None:
+def test_a_name_that_does_not_resolve_is_reported(config: Callable[..., str], doctor: Callable[..., Any]) -> None:
     """DNS is told from a port that nobody listens on."""
     code, odd = doctor(config({"bootstrap_servers": "no-such-broker.invalid:9092"}))
 
@@ -140,7 +140,7 @@ def sasl() -> Iterator[SaslKafkaServer]:
         yield server
 
 
-def test_a_wrong_password_is_told_and_not_shown(
+def test_a_wrong_password_is_reported_and_not_shown(
     sasl: SaslKafkaServer,
     config: Callable[..., str],
     doctor: Callable[..., Any],
@@ -185,7 +185,7 @@ def test_a_missing_topic_is_a_problem(
     assert "There is no topic agent-tracse." == odd["topics agent-tracse"]["finding"]
 
 
-def test_an_empty_topic_and_an_unreadable_one_are_told_apart(
+def test_an_empty_topic_and_an_unreadable_one_are_distinguished(
     kafka: KafkaServer, config: Callable[..., str], doctor: Callable[..., Any]
 ) -> None:
     """The first may still fill, the second never will do."""
@@ -198,7 +198,7 @@ def test_an_empty_topic_and_an_unreadable_one_are_told_apart(
     assert "JSON of another kind, with the keys level" in odd[f"formats {other}"]["finding"]
 
 
-def test_short_retention_and_a_clock_from_the_future_are_told(
+def test_short_retention_and_a_clock_from_the_future_are_reported(
     kafka: KafkaServer, config: Callable[..., str], doctor: Callable[..., Any]
 ) -> None:
     """What the brokers say of the topic and of its records."""

@@ -45,7 +45,7 @@ def canary(service: str, dice: random.Random, now: datetime) -> Iterator[dict[st
             }
 
 
-def test_a_worse_canary_is_told_on_the_first_day(
+def test_a_worse_canary_is_reported_on_the_first_day(
     kafka: KafkaServer,
     prometheus: Callable[..., PrometheusServer],
     alertmanager: Callable[[str], AlertmanagerServer],

@@ -703,7 +703,7 @@ class TestRun:
         (None, "gpt-4o-2024-08-06", False),
     ],
 )
-def test_floating_aliases_are_told(request_model: str | None, response_model: str | None, expected: bool) -> None:  # noqa: FBT001
+def test_floating_aliases_are_reported(request_model: str | None, response_model: str | None, expected: bool) -> None:  # noqa: FBT001
     """An alias says that it is the latest, or a dated form of it answered."""
     assert expected is is_floating_alias(request_model, response_model)
 

@@ -178,7 +178,7 @@ def test_evaluation_without_a_trace_is_counted() -> None:
     assert {Ignored.EVALUATION_UNLINKED: 1} == read(a_log_request("gen_ai.evaluation.result", trace_id=b"")).ignored
 
 
-def test_logs_of_the_sdk_are_told_from_traces() -> None:
+def test_logs_of_the_sdk_are_distinguished_from_traces() -> None:
     """The SDK's own log encoder writes what we read."""
     from opentelemetry.sdk._logs import LoggerProvider  # noqa: PLC0415
     from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor  # noqa: PLC0415

@@ -823,7 +823,7 @@ def test_version_may_be_a_number() -> None:
         ("GET [x]", OperationKind.OTHER),
     ],
 )
-def test_span_without_a_kind_is_told_by_its_name(name: str, kind: OperationKind) -> None:
+def test_span_without_a_kind_is_recognised_by_its_name(name: str, kind: OperationKind) -> None:
     """A run of Google ADK that failed says nothing else; a function of any application may be called `call_llm`."""
 
     def play(tracer: Tracer) -> None:
@@ -899,7 +899,7 @@ def test_claude_code_is_read() -> None:
     assert OperationKind.OTHER is read_span({"span.type": "web"}).kind
 
 
-def test_span_of_a_workflow_is_told_by_its_name() -> None:
+def test_span_of_a_workflow_is_recognised_by_its_name() -> None:
     """Microsoft Agent Framework writes no kind on it, and its agents are one request."""
 
     def play(tracer: Tracer) -> None:
@@ -936,7 +936,7 @@ def error_type_of_call(named: Mapping[str, str], message: str) -> str | None:
 @pytest.mark.parametrize(
     "named", [{}, *({"error.type": name} for name in ("*errors.errorString", "*url.Error", "Error"))]
 )
-def test_who_stopped_a_run_is_told_in_words(named: dict[str, str], message: str) -> None:
+def test_who_stopped_a_run_is_stated_in_words(named: dict[str, str], message: str) -> None:
     """Go and JavaScript name no type for it."""
     assert ABORTS.search(error_type_of_call(named, message) or "")
 

@@ -392,7 +392,7 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
         "a user that is given twice",
     ],
 )
-def test_every_problem_of_the_file_is_told(tmp_path: Path, text: str, expected: list[str]) -> None:
+def test_every_problem_of_the_file_is_reported(tmp_path: Path, text: str, expected: list[str]) -> None:
     """A guard that is not understood is an error, never a door left open."""
     (tmp_path / "web.yml").write_text(text)
 

@@ -41,7 +41,7 @@ def test_the_worst_rollout_comes_first() -> None:
     assert "2 rollouts to look at" in page
 
 
-def test_a_verdict_is_told_in_words_before_its_numbers() -> None:
+def test_a_verdict_is_stated_in_words_before_its_numbers() -> None:
     """What it means, then why, then how much."""
     page = overview(a_snapshot(rollouts=[a_record(a_verdict())]))
 
@@ -62,7 +62,7 @@ def test_silence_of_a_monitor_that_is_not_ready_is_no_all_clear() -> None:
     assert "No alarm, but the monitor cannot be trusted now" in page
 
 
-def test_how_long_it_has_been_so_is_told() -> None:
+def test_how_long_it_has_been_so_is_reported() -> None:
     """Nobody has to subtract times at night, and a monitor that reads nothing gives itself away."""
     record = RolloutRecord(a_record().rollout, a_verdict(), changes=((NOON + 7_200, "cliff"),))
 
@@ -79,7 +79,7 @@ def test_of_equal_rollouts_the_latest_comes_first() -> None:
     assert page.index("newer") < page.index("older")
 
 
-def test_what_changed_since_yesterday_is_told_and_no_more() -> None:
+def test_what_changed_since_yesterday_is_reported_and_no_more() -> None:
     """A change of the verdict an hour ago, and not one of the day before."""
     rollout = a_record(a_verdict()).rollout
     record = RolloutRecord(rollout, a_verdict(), changes=((NOON - 90_000, "waiting"), (NOON - 3_600, "cliff")))
@@ -136,12 +136,12 @@ def test_traffic_without_a_rollout_says_when_there_will_be_one() -> None:
         ),
     ],
 )
-def test_trust_in_the_tiers_is_told(calibration: CalibrationStatus | None, told: str) -> None:
+def test_trust_in_the_tiers_is_reported(calibration: CalibrationStatus | None, told: str) -> None:
     """A verdict is worth as much as the tiers that it stands on."""
     assert told in overview(a_snapshot(calibration=calibration))
 
 
-def test_the_health_of_the_monitor_is_told() -> None:
+def test_the_health_of_the_monitor_is_reported() -> None:
     """Lag per partition, records that could not be read by reason, and every check."""
     page = overview(a_snapshot(health=(HealthFact("ledger", is_ok=False, sentence="The ledger is gone."),)))
 

@@ -120,7 +120,7 @@ def test_a_floor_is_held_broken_or_not_shown(passes: float | None, state: Verdic
     assert told_as in row[: row.index("search")]
 
 
-def test_what_is_still_needed_is_told_with_the_time_it_takes() -> None:
+def test_what_is_still_needed_is_reported_with_the_time_it_takes() -> None:
     """At the rate of the last hours, not of the whole rollout."""
     record = a_record(a_verdict(state=VerdictState.WAITING, requests_needed=1_240))
     slow_start = [a_look(0, 0), *(a_look(100 + hour, 400 * hour) for hour in range(7))]
