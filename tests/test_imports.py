@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,12 +43,13 @@ def test_a_command_brings_its_own_module_and_no_other() -> None:
     assert loaded.isdisjoint(f"monitor.cli.{module}" for name, module in COMMANDS.items() if name != "run")
 
 
+@cache
 def modules_of(program: str) -> frozenset[str]:
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", f"{program}\nimport sys\nprint(*sys.modules, sep='\\n')"],
         capture_output=True,
         check=True,
         cwd=ROOT,
         text=True,
     )
-    return frozenset(told.stdout.split())
+    return frozenset(done.stdout.split())
