@@ -8,7 +8,7 @@ of a trace are a set, and each choice below takes the minimum or maximum of a to
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import pairwise
@@ -125,13 +125,13 @@ def runs_of(spans: Iterable[Span]) -> Iterator[Run]:
         if adopted := _adopted(topmost, tree):
             tree = _Tree([adopted.get(span.span_id, span) for span in tree.spans])
         groups = _side_by_side([span for span in topmost if span.span_id not in adopted], tree)
-    under = Counter(above.span_id for tops in groups for top in tops for above in tree.above(top))
+    everything = {top.span_id for tops in groups for top in tops}
     for tops in groups:
         own = tree.spans
         if len(groups) > 1:  # each also has the facts of the application's spans above it
             within = tree.at_or_below(tops) | {above.span_id for top in tops for above in tree.above(top)}
             own = sorted([tree.by_id[span_id] for span_id in within], key=attrgetter("started_at", "span_id"))
-        yield _run(own, tops, tree, under, is_all=len(groups) == 1)
+        yield _run(own, tops, tree, others=everything.difference(top.span_id for top in tops))
 
 
 def _adopted(topmost: Sequence[Span], tree: _Tree) -> Mapping[str, Span]:
@@ -147,15 +147,17 @@ def _adopted(topmost: Sequence[Span], tree: _Tree) -> Mapping[str, Span]:
     return adopted
 
 
-def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, under: Counter[str], *, is_all: bool) -> Run:
+def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, others: AbstractSet[str]) -> Run:
+    """The run of the spans *own*, of which *tops* are topmost; *others* are the topmost spans of other runs."""
     head = tops[0]
     above = [head, *tree.above(head)]
     # If the root never came, the topmost span above the head stands for it.
-    root = next((span for span in own if span.parent_span_id is None), above[-1]) if is_all else None
+    root = None if others else next((span for span in own if span.parent_span_id is None), above[-1])
     if root is None or root.error is None:
         # A server may answer well with the error of what it called, so a failed span around this run alone decides.
-        around = [span for span in reversed(above[1:]) if span.error and under[span.span_id] == len(tops)]
-        root = next((span for span in around if tree.below([span]).issuperset(top.span_id for top in tops)), root)
+        around = [(span, tree.below([span])) for span in reversed(above[1:]) if span.error]
+        whole = (span for span, below in around if below.issuperset(top.span_id for top in tops) and not below & others)
+        root = next(whole, root)
     tools = [span for span in own if span.kind is _TOOL]
     models = [span for span in own if span.kind is _MODEL]
     layers = _layers(models, tree)
