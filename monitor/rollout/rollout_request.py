@@ -11,7 +11,7 @@ from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import Role, Rollout, VersionActivity, version_roles
 from monitor.trace.bounds import MOST_LABEL_CHARACTERS
 from monitor.trace.labels import clean_label
-from monitor.trace.model import TEACHING_ENVIRONMENTS, hash_of
+from monitor.trace.model import TEACHING_ENVIRONMENTS, UNRESOLVED, hash_of
 
 MOST_UNDER_WAY = 10
 """Announced rollouts that one service and environment may have under way, since each adds metric series."""
@@ -121,6 +121,8 @@ def _check_names(request: RolloutRequest) -> None:
                 f"{field} cannot be used as a name: up to {MOST_LABEL_CHARACTERS} letters, digits and . _ : / @ + -, "
                 "beginning with a letter or digit."
             )
+    if UNRESOLVED in (request.baseline, request.candidate):
+        raise UsageError(f"{UNRESOLVED} stands for requests whose version is unknown; name a version that answers.")
     if request.environment in TEACHING_ENVIRONMENTS:
         raise UsageError(f"environment {request.environment} serves no users, so it has no rollouts.")
 

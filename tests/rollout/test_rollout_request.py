@@ -93,6 +93,8 @@ def test_a_rollout_after_its_end_is_another_one() -> None:
         pytest.param({"candidate": "x" * 129}, "candidate cannot be used", id="a name that is too long"),
         pytest.param({"service": ""}, "service cannot be used", id="a name without letters"),
         pytest.param({"baseline": "a b"}, "baseline cannot be used", id="a name with a space"),
+        pytest.param({"candidate": "unresolved"}, "version is unknown", id="no version as the candidate"),
+        pytest.param({"baseline": "unresolved"}, "version is unknown", id="no version as the baseline"),
         pytest.param({"environment": "reference"}, "serves no users", id="the history"),
         pytest.param({"environment": "probes"}, "serves no users", id="the probe panel"),
         pytest.param({"service": "unknown"}, "no established version", id="a service that nobody has met"),
