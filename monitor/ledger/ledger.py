@@ -9,7 +9,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from monitor.difficulty.features import RequestFeatures
-from monitor.difficulty.tiers import Tag
+from monitor.difficulty.tiers import Tag, Tier
 from monitor.ingest.source import DeadLetterRecord, TopicPartition
 from monitor.rollout.cohort import Comparison
 from monitor.rollout.floors import CommittedFloor
@@ -224,6 +224,11 @@ class RolloutRecord:
     def state(self) -> VerdictState:
         """The latest verdict; `waiting` before the first review."""
         return VerdictState.WAITING if self.verdict is None else self.verdict.state
+
+    @property
+    def class_tiers(self) -> Mapping[float, Sequence[tuple[str, str, Tier]]]:
+        """Class tiers that earlier looks used (see `Verdict.class_tiers`); empty before the first verdict."""
+        return {} if self.verdict is None else self.verdict.class_tiers
 
     @property
     def is_decided_side_by_side(self) -> bool:

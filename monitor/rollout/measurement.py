@@ -49,7 +49,7 @@ _CERTAIN, _LEAST_LABELS = (
 _CHANCE = 2.0  # standard errors taken off a rise seen side by side: chance explains more in 2.3 % of cases
 _UNBOUNDED = 100.0  # above any share and any log odds ratio
 _GAP_LEVEL = 0.005  # chance of a false alarm about a difference of label coverage, or of who labels
-_UNCHECKED_ERRORS = 0.2  # share of wrong verdicts that a judge may give if nobody checks it
+_UNCHECKED_ERRORS = 0.2  # share of an unchecked judge's verdicts that may be wrong
 
 
 class Measurement:
@@ -206,8 +206,7 @@ class Measurement:
         """Classes shown to fail more often; empty if there is one class, which is the same as all requests."""
         if len(self._classes) == 1:
             return ()
-        evidence, bias = {}, self.coverage_gaps[TierGroup.ALL] + self._class_mix_bias
-        bias += abs(self.judge_gaps[TierGroup.ALL])
+        evidence, bias = {}, self._label_bias(TierGroup.ALL, tuple(Tier)) + self._class_mix_bias
         for name, chosen in self._classes.items():
             pair = self._compare(chosen, TierGroup.ALL)
             rise = self._rise_side_by_side(chosen, TierGroup.ALL)
@@ -377,7 +376,7 @@ class Measurement:
         if pair is None:
             return None
         change = self._bounds.change(*pair, group, is_left_behind=group is TierGroup.HARD and self.is_left_behind)
-        gap = self._coverage_gap(tiers) + abs(self.judge_gaps[group])
+        gap = self._label_bias(group, tiers)
         if of_class is None and tiers is _TIERS_OF[group] and group in self.other_mixes:
             change = self.other_mixes[group].allow_for(change)
         # The hours before the cutover have to show a rise, and a rise that they show counts even if it went away.
@@ -467,6 +466,10 @@ class Measurement:
                 ratio = max(pair[0].rate + choose(mix.changes), 0.0) / pair[1].rate
                 failures[1, rows] = np.minimum(failures[1, rows] * ratio, requests[1, rows])
         return requests, failures
+
+    def _label_bias(self, group: TierGroup, tiers: Sequence[Tier]) -> float:
+        """Change that missing labels and errors of an unchecked judge may feign or hide, in *tiers* of *group*."""
+        return self._coverage_gap(tiers) + abs(self.judge_gaps[group])
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
         arms = (self._sums(side, tiers) for side in (0, 1))

@@ -325,7 +325,6 @@ class Reviewer:
         maturity = self.policy.judged_after(delay)
         matured_before = now - maturity
         floors, previous = [committed.floor for committed in record.floors], record.verdict
-        class_tiers = {} if previous is None else previous.class_tiers
         read = self._read(record, rollouts, matured_before)
         window = tracker.probes_window(rollout, rollouts)
         probes = self._probes(rollout, window, now) if read.view.tiers_by is TiersBy.LEARNT else None
@@ -334,10 +333,12 @@ class Reviewer:
         waiting = [f"Younger requests are not counted yet: {delay_words(slow_labels)}."] if slow_labels else []
         predecessors = set(tracker.earlier(rollout, rollouts))
         earlier = [other.verdict for other in records if other.rollout in predecessors and other.verdict is not None]
-        load = self._load(read, verdict, earlier)
+        load = self._on_call(read, verdict, earlier)
         changed = changed_floors(self.policy.floors, record.floors, rollout)
         reasons = (*verdict.reasons, *weighed(load), *withdrawn(record.changes, verdict.state), *changed, *waiting)
-        verdict = replace(verdict, reasons=reasons, on_call=load, class_tiers={**class_tiers, **read.class_tiers()})
+        verdict = replace(
+            verdict, reasons=reasons, on_call=load, class_tiers={**record.class_tiers, **read.class_tiers()}
+        )
         seconds = matured_before - rollout.started_at
         if small := too_small(read.cohort, self.policy, needed=verdict.requests_needed, seconds=seconds):
             verdict = replace(verdict, obstacles=(*verdict.obstacles, small), reasons=(*verdict.reasons, small))
@@ -349,7 +350,7 @@ class Reviewer:
             _log_of(rollout).info("verdict.changed", verdict=verdict.state.value, reason=reason)
         return replace(record, verdict=verdict, changes=changes)
 
-    def _load(self, read: ReadBy, verdict: Verdict, earlier: Sequence[Verdict]) -> OnCallLoad | None:
+    def _on_call(self, read: ReadBy, verdict: Verdict, earlier: Sequence[Verdict]) -> OnCallLoad | None:
         """The load on the people on call; *earlier* verdicts show which failures are not new."""
         from monitor.rollout.new_failures import new_failures  # noqa: PLC0415  (imports SciPy, which would slow down every start)
 
@@ -371,7 +372,7 @@ class Reviewer:
                 rollout=rollout,
                 calibration=calibration,
                 window=tracker.evidence_window(rollout, rollouts, self.policy, decided=record.is_decided_side_by_side),
-                class_tiers={} if record.verdict is None else record.verdict.class_tiers,
+                class_tiers=record.class_tiers,
             ).climb()
 
     def _probes(self, rollout: tracker.Rollout, window: tracker.EvidenceWindow, now: float) -> Cohort | None:
