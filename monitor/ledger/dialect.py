@@ -129,7 +129,7 @@ DIALECTS: Mapping[str, Dialect] = {"sqlite": SqliteDialect(), "postgresql": Post
 
 
 def _row_of(table: sa.Table) -> tuple[list[str], Sequence[str]]:
-    """The columns of an upserted row, in the table's order, and of its key: all but null ones and numbered ids."""
+    """The columns of an upserted row, in the table's order, and of its key; no nullable column, no numbered id."""
     columns = [column.name for column in table.columns if not column.nullable and column.autoincrement is not True]
     unique = (each for each in table.constraints if isinstance(each, sa.UniqueConstraint))
     return columns, next(unique, table.primary_key).columns.keys()

@@ -196,9 +196,9 @@ def _judge_gap(group: TierGroup, bias: float, margin: float) -> Iterator[str]:
     behind = ArmName.CANDIDATE if bias > 0 else ArmName.BASELINE
     if abs(bias) >= margin:
         yield (
-            f"On {GROUP_NAMES[group]}, people label a smaller part of the {behind}; a judge or reports that nobody "
-            f"checks label the rest. Their errors could look like a change of {points_of(abs(bias))}, or hide one. "
-            "Label both arms in the same way, or let people check the judge in both."
+            f"On {GROUP_NAMES[group]}, people label a smaller part of the {behind}, and an unchecked judge or reports "
+            f"label the rest. Wrong labels could look like a change of {points_of(abs(bias))}, or hide one. Label both "
+            "arms in the same way, or let people check the judge in both."
         )
 
 

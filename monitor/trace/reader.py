@@ -120,7 +120,7 @@ class _Known(NamedTuple):
     Attributes:
         kind: Their kind.
         shared: The fields of `Span` that are the same for all of them.
-        mended: Number of labels that had to be changed to be valid, in each span.
+        mended: Number of labels in each span that were changed to be valid.
         is_irrelevant: They do no agent's work and carry no attribute for Cliffwatch.
         is_all: They have no facts beside `shared`, except an error.
         differs: Fields of `Span` that only few kinds of spans have, each with the function that reads it.

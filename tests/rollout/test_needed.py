@@ -72,7 +72,7 @@ def test_a_baseline_that_serves_no_more_does_not_grow_with_the_candidate() -> No
 
 @pytest.mark.parametrize(("per_hour", "days", "is_beyond"), [(40, 1, False), (40, 3, False), (5, 3, True)])
 def test_earlier_hours_of_the_week_still_come_in_after_a_cutover(per_hour: int, days: int, *, is_beyond: bool) -> None:
-    """On the first day only one weekday of the baseline counts, so nobody can say yet that it has too few requests."""
+    """On the first day, only one weekday of the baseline counts: too early to say that it has too few requests."""
     old, new = (
         Arm(name, [Stratum(Tier.UNTIERED, "any", 0, False, n, n, n // 5, 0.0, 0.0, block=hour) for hour in hours])
         for name, n, hours in (("old", per_hour, range(168)), ("new", per_hour, range(168, 168 + 24 * days)))
