@@ -7,7 +7,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field, PositiveFloat
 
-from monitor.config.settings import Settings
+from monitor.config.settings import Settings, one_for_each
 from monitor.labels.delay import LabelDelay
 from monitor.rollout.cohort import TierGroup, TiersBy
 
@@ -121,13 +121,13 @@ class Policy(Settings):
     hard_objective: _Objective = 0.0
     """Pass rate that hard and frontier requests should keep over 30 days, ratio 0 to 1; 0 for none."""
 
-    severities: tuple[Severity, ...] = ()
+    severities: Annotated[tuple[Severity, ...], one_for_each("capability")] = ()
     """Costs of failures by class, to show weighted failures beside plain ones; tests and verdicts ignore them."""
 
-    class_runbooks: tuple[ClassRunbook, ...] = ()
+    class_runbooks: Annotated[tuple[ClassRunbook, ...], one_for_each("capability")] = ()
     """Your own runbooks, by capability class."""
 
-    floors: tuple[Floor, ...] = ()
+    floors: Annotated[tuple[Floor, ...], one_for_each("service", "environment", "tier", "capability")] = ()
     """Lowest pass rates that your team agreed on before a rollout."""
 
     def judged_after(self, delay: LabelDelay | None = None) -> float:

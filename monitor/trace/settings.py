@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 import re2
-from annotated_types import Ge
+from annotated_types import Ge, MinLen
 from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 
-from monitor.config.settings import Settings
+from monitor.config.settings import Settings, one_for_each
 
 _OPTIONS = re2.Options()
 _OPTIONS.dot_nl = True
@@ -139,7 +139,7 @@ class TierRule(Settings):
     One rule that declares the difficulty tier of a request; everything that it names has to fit.
 
     Raises:
-        ValueError: *attribute* stands alone, or is missing where a value is given.
+        ValueError: *attribute* stands alone, or is missing where a value is given, or a minimum is above its maximum.
     """
 
     tier: Literal["easy", "medium", "hard", "frontier"]
@@ -173,6 +173,10 @@ class TierRule(Settings):
     def _check(self) -> Self:
         if (self.attribute is not None) != (self.equals is not None or self.at_least is not None):
             raise ValueError("attribute needs equals or at_least, and they need attribute")
+        for what in ("tools", "messages"):
+            fewest, most = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
+            if None not in {fewest, most} and fewest > most:
+                raise ValueError(f"no request has at least {fewest} and at most {most} {what}")
         return self
 
 
@@ -200,6 +204,12 @@ class EvaluationRule(Settings):
     ignored: bool = False
     """Whether to ignore this evaluation because it says nothing about success."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.fails_below is not None and self.fails_above is not None and self.fails_below > self.fails_above:
+            raise ValueError(f"every score is below {self.fails_below:g} or above {self.fails_above:g}, and so fails")
+        return self
+
 
 class BudgetRule(Settings):
     """What a run is allowed where its trace does not say; the first rule that fits holds."""
@@ -226,7 +236,7 @@ class BudgetRule(Settings):
 class OutcomeSettings(Settings):
     """What counts as a failure, and which source wins when several disagree."""
 
-    sources: tuple[str, ...] = ("human", "budget", "judge", "reported", "status")
+    sources: Annotated[tuple[str, ...], MinLen(1)] = ("human", "budget", "judge", "reported", "status")
     """Sources that count, best first; one that is not listed is ignored (other names count as reported)."""
 
     status: Literal["error_or_success", "error_only", "ignored"] = "error_or_success"
@@ -304,7 +314,7 @@ class TraceSettings(Settings):
     service_namespace: bool = True
     """Whether to put service.namespace before the name of a service, as namespace/name."""
 
-    topics: tuple[TopicRule, ...] = ()
+    topics: Annotated[tuple[TopicRule, ...], one_for_each("topic")] = ()
     """Rules that limit which services a topic may contain, and whether its records may teach and judge."""
 
     assembly: AssemblySettings = AssemblySettings()

@@ -183,6 +183,44 @@ def test_the_reference_file_has_every_key_and_explains_it() -> None:
             id="a topic has a name that Kafka takes",
         ),
         pytest.param(
+            "rollout:\n  floors:\n"
+            "    - {service: shop, pass_rate: 0.5}\n"
+            "    - {service: desk, pass_rate: 0.5}\n"
+            "    - {service: shop, pass_rate: 0.7, tier: hard}\n",
+            [
+                (
+                    "c.yaml:2: rollout.floors: has 2 entries for service shop, environment production, tier hard; "
+                    "keep one of them"
+                )
+            ],
+            id="of two floors for the same requests one would not count",
+        ),
+        pytest.param(
+            "rollout:\n  severities: [{capability: a, weight: 2}, {capability: a, weight: 3}]\n",
+            ["c.yaml:2: rollout.severities: has 2 entries for capability a; keep one of them"],
+            id="a class costs one thing",
+        ),
+        pytest.param(
+            "traces:\n  topics: [{topic: a}, {topic: b}, {topic: a}]\n",
+            ["c.yaml:2: traces.topics: has 2 entries for topic a; keep one of them"],
+            id="a topic has one rule",
+        ),
+        pytest.param(
+            "traces:\n  outcomes:\n    sources: []\n",
+            ["c.yaml:3: traces.outcomes.sources: a list is not allowed (a list that is not empty, each text)"],
+            id="without a source there is no outcome",
+        ),
+        pytest.param(
+            "traces:\n  tiers:\n    - {tier: hard, min_tools: 5, max_tools: 3}\n",
+            ["c.yaml:3: traces.tiers.0: no request has at least 5 and at most 3 tools"],
+            id="a rule that fits nothing",
+        ),
+        pytest.param(
+            "traces:\n  outcomes:\n    evaluations: [{name: x, fails_below: 0.9, fails_above: 0.5}]\n",
+            ["c.yaml:3: traces.outcomes.evaluations.0: every score is below 0.9 or above 0.5, and so fails"],
+            id="a rule that fails everything",
+        ),
+        pytest.param(
             "log:\n  level: info\n  level: debug\n",
             ["c.yaml:3: log.level: is given twice (first on line 2; keep one of them)"],
             id="a key that is given twice is an error and not a matter of order",
