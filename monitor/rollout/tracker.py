@@ -18,7 +18,7 @@ from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT, hash_
 
 _DAY = 86_400.0
 _WEEK = 7 * _DAY
-_GROWTH = 1.2  # ratio of the candidate's share in the last week to the one before, above which it grows
+_GROWTH = 1.2  # ratio of the candidate's share of late to the one before, above which it grows
 _CLEARLY_MORE = 2.0  # ratio of the requests of two versions
 
 
@@ -427,12 +427,12 @@ def _established_first(deployments: Sequence[Deployment], min_requests: int) -> 
 
 
 def _grows(rollout: Rollout, baseline: Deployment, candidate: Deployment | None, until: float) -> bool:
-    """Whether the candidate's share of the requests of both arms grew in the last week."""
+    """Whether the candidate's share of both arms' requests grew in the last week, or in the later half of its time."""
     if candidate is None:
         return False
-    week = until - _WEEK
+    lately = max(until - _WEEK, (rollout.started_at + until) / 2)
     shares = []
-    for since, to in ((rollout.started_at, week), (week, math.inf)):
+    for since, to in ((rollout.started_at, lately), (lately, math.inf)):
         old, new = baseline.between(since, to), candidate.between(since, to)
         shares.append(new / (old + new) if old + new else 0.0)
     return shares[1] > _GROWTH * shares[0]

@@ -415,6 +415,18 @@ def test_ramp_that_grows_is_watched_whatever_was_said_of_it() -> None:
     assert [] == list(events)
 
 
+@pytest.mark.parametrize(("later", "is_over"), [pytest.param(200, True, id="steady"), pytest.param(600, False, id="grows")])
+def test_a_short_ramp_ends_with_its_verdict_unless_it_grows(later: int, *, is_over: bool) -> None:
+    """In its first week, a candidate has no week before to have grown since: the halves of its time tell."""
+    short = POLICY.model_copy(update={"ramp_seconds": DAY})
+    seen = activity(("v1", 0, 9, 9_000), ("v2", 5, 7, 200), ("v2", 7, 9, later))
+    kept = rollouts_after(find_rollouts(seen, [], short, now=9 * DAY))
+
+    events = find_rollouts(seen, kept, short, now=9 * DAY, decided={kept[0].rollout_id: 6 * DAY})
+
+    assert is_over == (["v2"] == [each.candidate for each in events if each.end_reason == EndReason.RAMP_OVER])
+
+
 def test_service_that_was_given_up_is_forgotten_after_another_ramp() -> None:
     """A rollout of a service that has been silent for as long as the ramp is over."""
     seen = activity(("v1", 0, 10, 9000), ("v2", 5, 10, 900))
