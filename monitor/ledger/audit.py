@@ -23,6 +23,7 @@ from monitor.ledger.request_rows import are_sound
 from monitor.ledger.schema import model_version, request
 from monitor.ledger.stored import UNREADABLE
 from monitor.trace.bounds import BEFORE, EARLIEST, LARGEST_NUMBER
+from monitor.trace.grouping import added_up
 from monitor.trace.horizon import Horizon
 
 _FATES_OF_SPANS = ("joined", "non_agent", "duplicate", "late")
@@ -167,19 +168,15 @@ def _strata(connection: sa.Connection, dialect: Dialect, _: _Counters) -> Iterat
     yield _equal("cells of evidence = requests and labels of rows", stored, recounted)
 
 
-def _by_version(counts: Mapping[tuple[Any, ...], int]) -> Counter[tuple[Any, ...]]:
-    by_version: Counter[tuple[Any, ...]] = Counter()
-    for (service, environment, version, _), number in counts.items():
-        by_version[service, environment, version] += number
-    return by_version
+def _by_version(counts: Mapping[tuple[Any, ...], int]) -> Mapping[tuple[Any, ...], int]:
+    return added_up((key[:3], number) for key, number in counts.items())
 
 
 def _spans(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
     of_traces = connection.execute(sa.select(*schema.pending_trace.c["trace_id", "span_count"]))
     span_counts = {(trace_id,): spans for trace_id, spans in of_traces}
-    pending: Counter[tuple[str]] = Counter()
-    for trace_id, span_ids in connection.execute(sa.select(*schema.pending_span.c["trace_id", "span_ids"])):
-        pending[trace_id,] += len(span_ids.split(" "))
+    packed = connection.execute(sa.select(*schema.pending_span.c["trace_id", "span_ids"]))
+    pending = added_up(((trace_id,), len(span_ids.split(" "))) for trace_id, span_ids in packed)
     yield _equal("spans noted of waiting traces = spans waiting", span_counts, pending)
     packs = connection.execute(sa.select(*schema.span_pack.c["id", "traces"]))
     referring = Counter((pack,) for pack in connection.scalars(sa.select(schema.pending_span.c.pack)))

@@ -23,6 +23,7 @@ from monitor.rollout.cluster_sample import ClusterRow, Clusters, Sample
 from monitor.rollout.label_plan import ServedRequest
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tracker import EvidenceWindow, Rollout
+from monitor.trace.grouping import added_up
 from monitor.trace.model import PROBES_ENVIRONMENT, UNRESOLVED
 
 _MOST_SIGNATURES = 1_000
@@ -125,11 +126,12 @@ class ArmReader:
             baseline = self._evidence(self.rollout.baseline, window.baseline_since, self.matured_before)
             return baseline, candidate, arms.Comparison.CONCURRENT
         baseline = self._evidence(self.rollout.baseline, window.candidate_since, self.matured_before)
-        is_over = not window.is_decided and arms.hours_alone(baseline.by_hour(1), candidate.by_hour(1)) > 0
+        by_hour = (each.by_hour(1).items() for each in (baseline, candidate))
+        is_over = not window.is_decided and arms.hours_alone(*by_hour) > 0
         for hours in () if is_over else (1, arms.SPAN_HOURS):
             old, new = baseline.by_hour(hours), candidate.by_hour(hours)
             concurrent = sum(min(requests, old[hour]) for hour, requests in new.items())
-            if 2 * concurrent >= new.total() or concurrent >= _ENOUGH_CONCURRENT:
+            if 2 * concurrent >= sum(new.values()) or concurrent >= _ENOUGH_CONCURRENT:
                 return baseline, candidate, arms.Comparison.CONCURRENT
         baseline = self._evidence(self.rollout.baseline, window.baseline_since, self.matured_before)
         return baseline, candidate, arms.Comparison.BEFORE_AFTER
@@ -219,12 +221,9 @@ class _Evidence:
         """The values of the columns *names* of each cell."""
         return zip(*(self.columns[name] for name in names), strict=True)
 
-    def by_hour(self, hours: int) -> Counter[int]:
+    def by_hour(self, hours: int) -> Mapping[int, int]:
         """Requests by period; each period lasts *hours* hours."""
-        requests: Counter[int] = Counter()
-        for hour, number in self.cells("hour", "requests"):
-            requests[hour // hours] += number
-        return requests
+        return added_up((hour // hours, number) for hour, number in self.cells("hour", "requests"))
 
     def strata(self, view: arms.TierView) -> Sequence[arms.Stratum]:
         return [*chain.from_iterable(cells.by_stratum(view) for cells in self.hours)]

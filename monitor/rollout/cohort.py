@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -271,18 +272,30 @@ def gives_tiers(cohort: Cohort) -> bool:
     return not tiers.isdisjoint(HARD_TIER) and not tiers <= {*HARD_TIER, Tier.UNTIERED}
 
 
-def hours_alone(baseline: Mapping[int, float], candidate: Mapping[int, float]) -> int:
-    """
-    Hours that the candidate has served alone since the baseline's last request.
+_ByHour = Collection[tuple[int, float]]
+"""Requests by hour, hours since 1970; an hour may occur more than once."""
 
-    0 if that was no more than a few hours, or if the baseline would have had so few requests by now that chance
-    explains the gap.
 
-    Args:
-        baseline: Its requests since the rollout began, by hour (hours since 1970).
-        candidate: Likewise.
+def hours_alone(ceased: _ByHour, other: _ByHour) -> int:
     """
-    last, latest = max(baseline, default=0), max(candidate, default=0)
-    since = sum(requests for hour, requests in candidate.items() if hour > last)
-    expected = since * sum(baseline.values()) / max(sum(candidate.values()) - since, 1)
+    Hours that *other* requests have come alone since the last of those that *ceased*.
+
+    0 if that was no more than a few hours, or if so few would have come by now that chance explains the gap.
+    """
+    last, latest = (max((hour for hour, _ in served), default=0) for served in (ceased, other))
+    since = sum(requests for hour, requests in other if hour > last)
+    expected = since * sum(n for _, n in ceased) / max(sum(n for _, n in other) - since, 1)
     return latest - last if expected >= LEAST_EXPECTED and latest - last > SPAN_HOURS else 0
+
+
+def hours_unlabelled(cohort: Cohort) -> int:
+    """
+    Hours since the last request with a label in either arm.
+
+    0 if chance explains them, or if labels paused half as long before (people who label some days of a week).
+    """
+    requests = [(each.block, each.requests) for arm in cohort.arms for each in arm.strata]
+    labelled = sorted((each.block, each.labelled) for arm in cohort.arms for each in arm.strata if each.labelled)
+    longest = max((later - hour for (hour, _), (later, _) in pairwise(labelled)), default=0)
+    since = hours_alone(labelled, requests)
+    return since if since > 2 * longest else 0

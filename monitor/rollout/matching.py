@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from monitor.difficulty.tiers import TIERS, Tier
 from monitor.rollout.cohort import LEAST_EXPECTED, SPAN_HOURS, Cohort, Comparison, Stratum, TiersBy, hours_alone
 from monitor.rollout.confidence_sequence import Counts
+from monitor.trace.grouping import added_up
 
 _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
@@ -180,7 +180,7 @@ def match(cohort: Cohort) -> Matched:
         variance=variances / whole,
         alone=alone,
         renamed=renamed,
-        hours_alone=hours_alone(*labelled) if comparison is Comparison.CONCURRENT else 0,
+        hours_alone=hours_alone(*(of_arm.items() for of_arm in labelled)) if comparison is Comparison.CONCURRENT else 0,
     )
 
 
@@ -200,15 +200,8 @@ def _rows_by_kind(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], Counts, Collec
     tagged differently, and these kinds are compared by class alone. Requests of renamed classes are compared by their
     declared tier alone.
     """
-    labelled: list[dict[_Kind, int]] = [{}, {}]
-    for of_arm, arm in zip(labelled, cohort.arms, strict=True):
-        for stratum in arm.strata:
-            kind = _kind(stratum)
-            of_arm[kind] = of_arm.get(kind, 0) + stratum.labelled
-    classes: list[Counter[str]] = [Counter(), Counter()]
-    for of_class, of_arm in zip(classes, labelled, strict=True):
-        for (_, capability, _, _), number in of_arm.items():
-            of_class[capability] += number
+    labelled = [added_up((_kind(stratum), stratum.labelled) for stratum in arm.strata) for arm in cohort.arms]
+    classes = [added_up((capability, n) for (_, capability, _, _), n in of_arm.items()) for of_arm in labelled]
     of_one_arm, classes_alone, renamed = _in_one_arm(classes)
     shared = [{kind: n for kind, n in of_arm.items() if kind[1] not in of_one_arm} for of_arm in labelled]
     _, kinds_alone, retagged = _in_one_arm(shared)
@@ -277,10 +270,7 @@ def _covered(labelled: _ByBlock, slots: _Slots, most: float) -> float:
 
 
 def _by_slot(by_block: Iterable[tuple[int, float]], slots: _Slots) -> Mapping[int, float]:
-    labelled: dict[int, float] = defaultdict(float)
-    for block, number in by_block:
-        labelled[_slot(block, slots)] += number
-    return labelled
+    return added_up((_slot(block, slots), number) for block, number in by_block)
 
 
 def _slot(block: int, slots: _Slots) -> int:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import compress
 from operator import add
 from typing import NamedTuple
 
@@ -42,10 +43,7 @@ CLEARLY_FEWER = 3.0
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
 _TAG_NOISE_SHARE = 0.005  # excess share that noisy tags produce under a uniform gain, at any number of requests
 _LEAST_EFFECTIVE = 0.75  # effective over counted labels, above which labels count as uncorrected
-_CERTAIN, _LEAST_LABELS = (
-    2.0,
-    100,
-)  # `OtherMix.strength` out of reach of chance; labels of each arm for it and side by side
+_CERTAIN, _LEAST_LABELS = 2.0, 100  # `OtherMix.strength` beyond chance; labels of each arm for it and side by side
 _CHANCE = 2.0  # standard errors taken off a rise seen side by side: chance explains more in 2.3 % of cases
 _UNBOUNDED = 100.0  # above any share and any log odds ratio
 _GAP_LEVEL = 0.005  # chance of a false alarm about a difference of label coverage, or of who labels
@@ -387,20 +385,16 @@ class Measurement:
 
     def _rise_side_by_side(self, chosen: _Mask, group: TierGroup) -> float | None:
         """Lower bound of the change in `side_by_side`; None if there is none, or no common row."""
-        before = self.side_by_side
-        if before is None or (pair := before.compare(np.append(chosen, False)[self._side_by_side_rows])) is None:
+        if (before := self.side_by_side) is None:
+            return None
+        rows = {*compress(self.matched.rows, chosen)}
+        if (pair := before.compare(np.array([row in rows for row in before.rows], dtype=bool))) is None:
             return None
         arms = zip(pair, self.design[group], strict=True)
         # Smoothed: a rate of 0 or 1 among few requests would have no variance.
         rates = ((arm.failures + 1.0) / (arm.requests + 2.0) for arm in pair)
         variance = sum(e * p * (1.0 - p) / arm.requests for p, (arm, e) in zip(rates, arms, strict=True))
         return pair[1].rate - pair[0].rate - _CHANCE * math.sqrt(variance)
-
-    @cached_property
-    def _side_by_side_rows(self) -> Sequence[int]:
-        """Index in `matched` of each row of `side_by_side`; -1 for a row that `matched` lacks."""
-        places = {row: place for place, row in enumerate(self.matched.rows)}
-        return [] if self.side_by_side is None else [places.get(row, -1) for row in self.side_by_side.rows]
 
     @cached_property
     def side_by_side(self) -> Matched | None:

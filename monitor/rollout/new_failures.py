@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from monitor.difficulty.tiers import Tier
 from monitor.rollout.cohort import ArmName, Cohort
 from monitor.rollout.confidence_sequence import Counts, rise_log_e_value
 from monitor.rollout.multiplicity import closed_e_bh
 from monitor.rollout.oncall import NewFailure, OnCallLoad, Signature
+from monitor.trace.grouping import added_up
 
 
 def new_failures(
@@ -34,18 +33,16 @@ def new_failures(
         earlier: Final load of earlier rollouts of the same service and environment.
         level: Largest expected share of false signatures among those called new, in (0, 1).
     """
-    labelled = Counter[tuple[ArmName, Tier, str]]()
-    for name, arm in zip(ArmName, cohort.arms, strict=True):
-        for stratum in arm.strata:
-            labelled[name, stratum.tier, stratum.capability] += stratum.labelled
+    arms = zip(ArmName, cohort.arms, strict=True)
+    labelled = added_up(((name, s.tier, s.capability), s.labelled) for name, arm in arms for s in arm.strata)
     evidence, after = {}, classes[1]
     for new in after:
-        arms = [
+        counts = [
             Counts(labelled[name, new.tier, new.capability], failures.get(new, 0)).shrunk(effects.get(name, 1.0))
             for name, failures in zip(ArmName, classes, strict=True)
         ]
-        if all(arm.requests for arm in arms):
-            evidence[new] = rise_log_e_value(*arms)
+        if all(arm.requests for arm in counts):
+            evidence[new] = rise_log_e_value(*counts)
     states = dict.fromkeys(closed_e_bh(evidence, level=level), NewFailure.OPEN)
     known = {old for load in earlier for old, state in load.states.items() if state is not NewFailure.GONE}
     return states | {old: NewFailure.SEEN_AGAIN if old in after else NewFailure.GONE for old in known}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -12,6 +11,7 @@ from typing import NamedTuple
 from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
 from monitor.rollout.cohort import Arm, Cohort
 from monitor.rollout.policy import Severity
+from monitor.trace.grouping import added_up
 
 _PER = 1_000.0
 
@@ -83,10 +83,7 @@ class OnCallLoad:
 
 def arm_failures(arm: Arm) -> Mapping[Signature, int]:
     """Failures of *arm* by tier and capability, without failure classes, which only the ledger knows."""
-    failures: Counter[Signature] = Counter()
-    for stratum in arm.strata:
-        failures[Signature(stratum.tier, stratum.capability)] += stratum.failures
-    return failures
+    return added_up((Signature(stratum.tier, stratum.capability), stratum.failures) for stratum in arm.strata)
 
 
 def expected_load(

@@ -10,7 +10,7 @@ from monitor.rollout.floors import GROUP_NAMES, FloorCheck, floor_name
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
-from monitor.rollout.state import Findings
+from monitor.rollout.state import Findings, alone_words, unlabelled_words
 from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeErrors, TierComparison, Verdict, VerdictState
 from monitor.rollout.wording import capitalised, minute, percent, points, with_bounds
 
@@ -205,6 +205,9 @@ def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Meas
     if hours := measurement.matched.hours_alone:
         yield f"The baseline has not served for {hours} hours; candidate requests since then are not judged."
     yield from _outages(measurement)
+    alone = measurement.matched.alone
+    unknown = (*unlabelled_words(measurement), *([alone_words(alone)] if alone.requests else ()))
+    yield from (words for words in unknown if words not in verdict.obstacles)
     if measurement.other_mixes:
         gets = "gets" if measurement.is_mix_certain else "may get"
         yield f"The candidate {gets} other requests than the baseline: the arms are compared within what both serve."

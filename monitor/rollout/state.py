@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from monitor.rollout.cohort import ArmName, TierGroup
+from monitor.rollout.cohort import ArmName, TierGroup, hours_unlabelled
+from monitor.rollout.confidence_sequence import Counts
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck
 from monitor.rollout.labelling import ALL_LABELLED, FAILURE
 from monitor.rollout.measurement import CLEARLY_FEWER, MIN_EASIER_FAILURES, Measurement, expected_failures
@@ -126,6 +127,7 @@ def _obstacles(measurement: Measurement, policy: Policy, *, is_alarm: bool) -> I
     if measurement.aggregate.candidate.coverage is not None and not any(measurement.labelled):
         yield "No request of either version has a label, not even an old one: send outcomes or evaluations."
     elif not is_ruled_out(measurement.changes, measurement, policy):
+        yield from unlabelled_words(measurement)
         yield from _spent_baseline(measurement, policy, is_alarm=is_alarm)
     for arm, share in zip(ArmName, measurement.unlabelled_shares, strict=True):
         if share >= policy.ok_margin and not one_sided and all(measurement.labelled):
@@ -135,13 +137,23 @@ def _obstacles(measurement: Measurement, policy: Policy, *, is_alarm: bool) -> I
             )
     yield from _few_clusters(measurement, policy)
     yield from _uneven_weights(measurement, policy)
-    alone = measurement.matched.alone
-    if alone.requests >= policy.ok_margin * max(measurement.labelled[1], 1):
-        yield (
-            f"{alone.requests:,} of the candidate's labelled requests ({percent(alone.rate)} of them fail) are of "
-            "kinds that the baseline does not serve (other classes, or requests never seen before), so there is "
-            "nothing to compare them with."
-        )
+    if measurement.matched.alone.requests >= policy.ok_margin * max(measurement.labelled[1], 1):
+        yield alone_words(measurement.matched.alone)
+
+
+def unlabelled_words(measurement: Measurement) -> Iterator[str]:
+    """A sentence if labels have ceased."""
+    if hours := hours_unlabelled(measurement.labels.cohort):
+        yield f"No request of the last {hours} hours has a label, although earlier ones have: check what labels them."
+
+
+def alone_words(alone: Counts) -> str:
+    """The labelled requests of the candidate that are *alone*, as in `Matched.alone`."""
+    return (
+        f"{alone.requests:,} of the candidate's labelled requests ({percent(alone.rate)} of them fail) are of kinds "
+        "that the baseline does not serve (other classes, or requests never seen before), so there is nothing to "
+        "compare them with."
+    )
 
 
 def _spent_baseline(measurement: Measurement, policy: Policy, *, is_alarm: bool) -> Iterator[str]:

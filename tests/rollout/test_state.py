@@ -311,6 +311,19 @@ def test_what_earlier_looks_ruled_out_stays_ok_beside_a_baseline_that_is_too_few
     assert found(latest=wide, changes=wide, **after).obstacles
 
 
+def test_labels_that_ceased_are_an_obstacle_until_there_is_a_verdict() -> None:
+    """More requests bring no `ok` while none of them has a label; what labels have shown stays."""
+    wide = dict.fromkeys(TierGroup, Interval(0.0, -0.2, 0.2))
+    arm = Arm("v", [Stratum(Tier.UNTIERED, "", 0, False, 99, 9 * (hour < 9), 0, 0.0, 0.0, hour) for hour in range(39)])
+    ceased = {"labels": Labelling(Cohort(arm, arm, "")), "is_left_behind": False}
+
+    waiting = found(changes=wide, **ceased)
+
+    assert VerdictState.WAITING is waiting.state
+    assert waiting.obstacles[0].startswith("No request of the last 30 hours has a label")
+    assert VerdictState.OK is found(**ceased).state
+
+
 def test_beside_an_alarm_nobody_asks_what_an_ok_would_take() -> None:
     """A baseline that is too few by now for any `ok` keeps no cliff and no regression from being called."""
     wide = dict.fromkeys(TierGroup, Interval(0.0, -0.2, 0.2))

@@ -415,7 +415,9 @@ def test_ramp_that_grows_is_watched_whatever_was_said_of_it() -> None:
     assert [] == list(events)
 
 
-@pytest.mark.parametrize(("later", "is_over"), [pytest.param(200, True, id="steady"), pytest.param(600, False, id="grows")])
+@pytest.mark.parametrize(
+    ("later", "is_over"), [pytest.param(200, True, id="steady"), pytest.param(600, False, id="grows")]
+)
 def test_a_short_ramp_ends_with_its_verdict_unless_it_grows(later: int, *, is_over: bool) -> None:
     """In its first week, a candidate has no week before to have grown since: the halves of its time tell."""
     short = POLICY.model_copy(update={"ramp_seconds": DAY})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from math import isfinite
 
@@ -527,6 +528,41 @@ def test_a_verdict_says_which_hours_it_does_not_judge(last_hour: int, times: int
     assert VerdictState.OK is verdict.state
     told = "The baseline has not served for 9 hours; candidate requests since then are not judged."
     assert times == verdict.reasons.count(told)
+
+
+@pytest.mark.parametrize(
+    ("hours", "times"),
+    [
+        pytest.param(range(20), 1, id="ceased"),
+        pytest.param(range(24), 0, id="six hours ago"),
+        pytest.param([0, 1, 2, 3, 17, 18, 19], 0, id="as long a pause before"),
+    ],
+)
+def test_a_verdict_says_that_labels_ceased(hours: Sequence[int], times: int) -> None:
+    """It rests on the earlier ones, and the requests that `waiting` asks for would never count."""
+    strata = [Stratum(Tier.UNTIERED, "any", 0, False, 500, 500, 50, 0.0, 0.0, hour) for hour in hours]
+    strata += [
+        Stratum(Tier.UNTIERED, "any", 0, False, 500, 0, 0, 0.0, 0.0, hour) for hour in range(30) if hour not in hours
+    ]
+
+    verdict = judge(Cohort(Arm("v", strata), Arm("v", strata), "", TiersBy.NONE), None, Policy(), previous=None)
+
+    assert VerdictState.OK is verdict.state
+    assert times == sum("No request of the last 10 hours has a label" in each for each in verdict.reasons)
+
+
+@pytest.mark.parametrize(("number", "is_obstacle"), [(100, False), (400, True)])
+def test_a_class_that_the_candidate_alone_serves_is_named_however_small(number: int, *, is_obstacle: bool) -> None:
+    """Below the margin it keeps no `ok` back, but nothing else would say that it fails."""
+    both = Stratum(Tier.UNTIERED, "faq", 0, False, 6_000, 6_000, 600, 0.0, 0.0)
+    new = Stratum(Tier.UNTIERED, "refunds", 0, False, number, number, number * 9 // 10, 0.0, 0.0)
+
+    verdict = judge(Cohort(Arm("v", [both]), Arm("w", [both, new]), "", TiersBy.NONE), None, Policy(), previous=None)
+
+    told = f"{number} of the candidate's labelled requests (90.0 % of them fail) are of kinds that the baseline does"
+    assert 1 == sum(each.startswith(told) for each in verdict.reasons)
+    assert is_obstacle == bool(verdict.obstacles)
+    assert (VerdictState.WAITING if is_obstacle else VerdictState.OK) is verdict.state
 
 
 def test_a_regression_says_once_that_the_baseline_serves_no_longer() -> None:
