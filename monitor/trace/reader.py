@@ -301,7 +301,6 @@ class Reader:
         own = {pair.key: self._read_value(pair.value) for pair in event.attributes if self._options.uses[pair.key]}
         if meaning is not None:
             facts.add_message(meaning, event.name.split(".")[1], own)
-            return
         self._gather(event.attributes, facts)
         flag = f"feature_flag:{own.get(FLAG_KEY)}"
         if flag in self._options.looked_at:
@@ -341,16 +340,14 @@ class Reader:
         input_tokens, output_tokens = span_reading.tokens_of(facts, is_call=is_call)
         answer = span_reading.answered(facts, output_tokens)
         error = span_reading.error_of(code, facts, answer=answer)
-        request_model, response_model = (
-            span_reading.models_of(facts, failed=bool(error), is_call=is_call) if is_asked else (None, None)
-        )
+        models = span_reading.models_of(facts, failed=bool(error), is_call=is_call) if is_asked else (None, None)
         return Span(
             *place,
             **{**known.shared, **{field: read(facts) for field, read in known.differs}},
             error=error,
             error_type=self._label(span_reading.error_type_of(facts, raw.status.message if error else "")),
-            request_model=self._label(request_model),
-            response_model=self._label(response_model),
+            request_model=self._label(models[0]),
+            response_model=self._label(models[1]),
             text=None if asked.text is None else asked.text[: self._limits.max_text_chars],
             is_wrapped=not asked.is_plain,
             messages=asked.messages,

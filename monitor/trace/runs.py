@@ -8,7 +8,6 @@ of a trace are a set, and each choice below takes the minimum or maximum of a to
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import pairwise
@@ -61,10 +60,7 @@ class Run(Struct, frozen=True, gc=False):
 
     def first(self, name: str) -> Any:
         """The attribute *name* of the head, or else of the earliest span that has it."""
-        for span in self.ordered:
-            if (found := getattr(span, name)) is not None:
-                return found
-        return None
+        return next((found for span in self.ordered if (found := getattr(span, name)) is not None), None)
 
     @property
     def is_agents_work(self) -> bool:
@@ -220,10 +216,9 @@ def _by_request(calls: Sequence[Span], tree: _Tree) -> list[list[Span]]:
     named = [next((at.request_id for at in spans if at.request_id), runs.get(own)) for own, spans in above]
     served = [_own_service(call) if tree.holds(call, _MODEL) else None for call in calls]
     first, head = (next(filter(None, each), None) for each in (named, served))
-    groups: dict[tuple[str | None, str | None], list[Span]] = defaultdict(list)
-    for call, name, service in zip(calls, named, served, strict=True):
-        groups[name or first, service or head].append(call)
-    return list(groups.values())
+    each = zip(calls, named, served, strict=True)
+    keys = {call.span_id: (name or first, service or head) for call, name, service in each}
+    return list(grouped(calls, lambda call: keys[call.span_id]).values())
 
 
 def _own_service(span: Span) -> str | None:

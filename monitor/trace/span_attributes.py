@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec import Struct
 
 from monitor.trace.messages import parsed
-from monitor.trace.semconv import ATTRIBUTES, Field
+from monitor.trace.semconv import ATTRIBUTES, Field, table
 from monitor.trace.values import read_json
 
 _T = TypeVar("_T")
@@ -43,6 +43,8 @@ _MEANINGS = {
     row.name: Meaning(row.fact, rank, row.name.startswith(_QUOTED), row.prefix) for rank, row in enumerate(ATTRIBUTES)
 }
 _NAMES = {name: meaning for name, meaning in _MEANINGS.items() if not meaning.prefix}
+WRITTEN_AT_ONCE = [((name := _NAMES[row["name"]]).fact, (name.rank, row["value"])) for row in table("agents.csv")]
+"""Fact, rank and value of what a library writes on an agent's span although it writes more at any end of its own."""
 _FAMILIES = {meaning.prefix: meaning for meaning in _MEANINGS.values() if meaning.prefix}
 _PREFIXES = tuple(_FAMILIES)
 _EVALUATIONS = frozenset(prefix for prefix in _PREFIXES if _FAMILIES[prefix].fact is Field.EVALUATION)

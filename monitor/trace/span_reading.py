@@ -14,7 +14,7 @@ from monitor.trace.messages import Asked, has_content, model_and_usage_of, parse
 from monitor.trace.model import Budget, Tool
 from monitor.trace.semconv import Field
 from monitor.trace.span import OperationKind
-from monitor.trace.span_attributes import SpanAttributes, meaning_of
+from monitor.trace.span_attributes import WRITTEN_AT_ONCE, SpanAttributes, meaning_of
 from monitor.trace.values import amount, count, dollars, identifier, number, written_number
 
 ERROR_STATUS, _OK_STATUS = 2, 1
@@ -108,13 +108,20 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
     if status_code == _OK_STATUS:
         return False
     types = [str(name) for rank, name in singles.get(_ERROR_TYPE, ()) if rank == _ERROR_TYPE_RANK]
-    return None if all(map(_NO_ERROR.fullmatch, types)) else True
+    return None if all(map(_NO_ERROR.fullmatch, types)) and not _is_cut_off(attributes) else True
+
+
+def _is_cut_off(attributes: SpanAttributes) -> bool:
+    """Whether the span of an agent lacks all that its library writes at any end but that of a cancelled task."""
+    singles = attributes.singles
+    is_open = _REQUEST_MODEL in singles and _AT_AN_END.isdisjoint(singles) and _OUTPUT not in attributes.messages
+    return is_open and any(written in singles.get(fact, ()) for fact, written in WRITTEN_AT_ONCE)
 
 
 def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None:
     """The type of an error from its own attribute, or else from the beginning of a message about it."""
     if not status_message and attributes.singles.keys().isdisjoint((_ERROR_TYPE, _ERROR_MESSAGE, _LEVEL)):
-        return None
+        return "cancelled" if _is_cut_off(attributes) else None
     types = (str(value).removeprefix("<class '").removesuffix("'>") for value in attributes.values(_ERROR_TYPE))
     named = [name for name in types if not _NO_ERROR.fullmatch(name)]
     # Go names the wrapper of an error with a star before it.
@@ -127,8 +134,9 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
 
 
 _REASON = re.compile(r"""(?:finish_?reason|['"]status)\\?['"]: ?\\?['"]?([\w.]+)""", re.IGNORECASE)
-_FAILED = ("error", "fail", "malformed", "cancel", "abort", "expire")
+_FAILED = ("error", "fail", "malformed", "cancel", "abort", "expire", "generatorexit")
 _ERROR_TYPE_RANK = getattr(meaning_of("error.type"), "rank", None)
+_AT_AN_END = frozenset({_LEVEL, _OUTPUT, _OUTPUT_TOKENS, _ERROR_TYPE, _ERROR_MESSAGE})
 _NO_ERROR = re.compile(
     r"\W*(?:(?:none|null|nil|undefined|n/?a|(?:status)?_?(?:ok|unset)|success|no[-_ ]?error|false|0|[23]\d\d)\W*)?",
     re.IGNORECASE,

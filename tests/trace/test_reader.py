@@ -424,6 +424,8 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
         )
     },
     "gen_ai.response.finish_reason": ({"gen_ai.response.finish_reason": "error"}, _span("error"), True),
+    "strands.cancellation.type": ({"strands.cancellation.type": "GeneratorExit"}, _span("error_type"), "GeneratorExit"),
+    "finish_reason": ({"finish_reason": "cancelled"}, _span("error_type"), "cancelled"),
     "gen_ai.thread.run.status": ({"gen_ai.thread.run.status": "failed"}, _span("error"), True),
     "model": ({**MODEL_CALL, "model": '"gpt-4o"'}, _span("request_model"), "gpt-4o"),
     "genkit:name": (
