@@ -6,7 +6,8 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
@@ -28,7 +29,12 @@ settings.load_profile("cliffwatch")
 @pytest.hookimpl(trylast=True)  # after the dice of pytest-randomly
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What starts servers goes first: it takes longest, and no worker should be left with it when others are done."""
-    items.sort(key=lambda item: item.get_closest_marker("stack") is None)
+    items.sort(key=lambda item: (not _runs_the_demo_for_all(item), item.get_closest_marker("stack") is None))
+
+
+def _runs_the_demo_for_all(item: pytest.Item) -> bool:
+    """Whether it starts a demo whose printed result others read, who else would run one of their own."""
+    return "demo_printed" in getattr(item, "fixturenames", ()) and item.get_closest_marker("stack") is not None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -43,18 +49,36 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, dict[str, object]]:
-    """The demo's rollouts by service, as `cliffwatch demo --output json` prints them; run by one worker for all."""
+def demo_printed(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Callable[[], AbstractContextManager[Path]]:
+    """
+    Opens the file, one for all workers, of what one `cliffwatch demo --output json` printed.
+
+    Whoever finds it missing runs the demo, while others wait; the tests of the dashboards do, and serve it meanwhile.
+    """
     ours = tmp_path_factory.getbasetemp()
     printed = (ours if worker_id == "master" else ours.parent) / "demo.json"
-    with printed.with_suffix(".lock").open("w") as lock:
-        flock(lock, LOCK_EX)
+
+    @contextmanager
+    def opened() -> Iterator[Path]:
+        with printed.with_suffix(".lock").open("w") as lock:
+            flock(lock, LOCK_EX)
+            yield printed
+
+    return opened
+
+
+@pytest.fixture(scope="session")
+def demo(demo_printed: Callable[[], AbstractContextManager[Path]]) -> dict[str, dict[str, object]]:
+    """The demo's rollouts by service, as `cliffwatch demo --output json` prints them; run by one worker for all."""
+    with demo_printed() as printed:
         if not printed.exists():
             program = Path(sys.executable).with_name("cliffwatch")
             done = subprocess.run([program, "demo", "--output", "json"], capture_output=True, timeout=500, check=False)
             assert done.returncode == 0, done.stderr
             printed.write_bytes(done.stdout)
-    result = json.loads(printed.read_bytes())
+        result = json.loads(printed.read_bytes())
     read = {"read": 25_650, "counted": 25_650, "duplicate": 0, "dead_lettered": 0, "unlabelled": 0}
     assert read == result["records"]
     return {rollout["service"]: rollout for rollout in result["rollouts"]}

@@ -5,7 +5,8 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,9 @@ def _legend(panel: dict[str, Any], target: dict[str, Any], labels: dict[str, str
 
 
 @pytest.fixture(scope="module")
-def replayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replayed]:
+def replayed(
+    tmp_path_factory: pytest.TempPathFactory, demo_printed: Callable[[], AbstractContextManager[Path]]
+) -> Iterator[Replayed]:
     required_program("prometheus")
     folder = tmp_path_factory.mktemp("replayed")
     rules = folder / "fast.rules.yml"
@@ -102,6 +105,10 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replayed]:
             stderr=errors,
         )
     try:
+        with demo_printed() as for_all:
+            wait_until(lambda: demo.poll() is not None or "Open http" in log.read_text(), 500, "the demo is served")
+            assert demo.poll() is None, log.read_text()
+            for_all.write_bytes(printed.read_bytes())
         with PrometheusServer(targets=[address], rule_files=[rules], interval="1s") as prometheus:
             wait_until(
                 lambda: demo.poll() is not None or prometheus.query("ALERTS{alertstate='firing'}"),

@@ -13,6 +13,8 @@ import httpx
 import pytest
 from kafka.admin import KafkaAdminClient
 
+from monitor.demo.events import ROLLOUTS
+from monitor.difficulty.tiers import TIERS
 from tests.stack.servers import KafkaServer, ask, free_port, wait_until
 
 pytestmark = pytest.mark.stack
@@ -28,6 +30,7 @@ WITH_KAFKA = ("monitor.yaml", "127.0.0.1:9092", "pip install")
 def test_the_readme_has_commands() -> None:
     """There is something to run, and every line of it is met by one of the tests below."""
     assert len(COMMANDS) >= 8
+    assert any(" demo --serve" in line for line in COMMANDS)
     for line in COMMANDS:
         assert line.startswith((".venv/bin/cliffwatch ", ".venv/bin/python -m ", "make "))
 
@@ -64,7 +67,11 @@ def test_a_command_ends_well(line: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if any(word in line for word in SERVICES)])
 def test_a_service_serves_and_ends_when_asked(line: str, kafka: KafkaServer, tmp_path: Path) -> None:
-    """Commands that serve do so, page and metrics, until SIGTERM, and then end with exit code 0."""
+    """
+    Commands that serve do so, page and metrics, until SIGTERM, and then end with exit code 0.
+
+    The demo shows a person the rates by tier of both versions, the share with its parts, and the verdict in words.
+    """
     _create_missing_topics(kafka)
     address = f"127.0.0.1:{free_port()}"
     environment = os.environ | {
@@ -72,9 +79,13 @@ def test_a_service_serves_and_ends_when_asked(line: str, kafka: KafkaServer, tmp
         "CLIFFWATCH_LEDGER__URL": f"sqlite:///{tmp_path}/ledger.db",
         "CLIFFWATCH_WEB__LISTEN_ADDRESS": address,
     }
-    with subprocess.Popen(
-        shlex.split(line), cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
+    shown = tmp_path / "shown.txt"
+    with (
+        shown.open("w") as output,
+        subprocess.Popen(
+            shlex.split(line), cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.PIPE
+        ) as process,
+    ):
         try:
             for path in ("/", "/metrics", "/-/healthy", "/-/ready"):
                 wait_until(lambda path=path: _answers(f"http://{address}{path}"), 500, f"{path} answers")
@@ -84,6 +95,15 @@ def test_a_service_serves_and_ends_when_asked(line: str, kafka: KafkaServer, tmp
         said = process.stderr.read().decode()
 
     assert process.returncode == 0, said
+    if " demo " in line:
+        text = shown.read_text(encoding="utf-8")
+        for rollout in ROLLOUTS:
+            assert rollout.service in text
+            assert rollout.candidate_name in text
+        for word in (*TIERS, "verdict: cliff", "verdict: ok", "uniform gain", "traffic mix", "excess"):
+            assert word in text
+        assert "nan" not in text.lower().split()
+        assert "25,650 records of 25,650" in said
 
 
 def _answers(url: str) -> bool:
