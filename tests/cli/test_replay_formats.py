@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -127,6 +129,28 @@ def gzipped(runs: Sequence[Mapping[str, Any]]) -> bytes:
     return gzip.compress(protobuf_after_four_bytes(runs))
 
 
+def replayed(folder: Path, name: str, content: bytes) -> tuple[Any, ...]:
+    """What a replay of *content* says, and what it leaves in the ledger."""
+    config, url = folder / "cliffwatch.yaml", f"sqlite:///{folder}/{name}.db"
+    # A native event without an outcome says nothing of success; a span without an error would.
+    config.write_text("traces: {outcomes: {status: ignored}}\n")
+    (folder / name).write_bytes(content)
+    arguments = [str(folder / name), "--ledger", url, "--output", "json", "--config.file", str(config)]
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert 0 == run_command(["replay", *arguments])
+    shown = json.loads(printed.getvalue())
+    records = {what: shown["records"][what] for what in ("counted", "duplicate", "dead_lettered", "unlabelled")}
+    rollouts = [{what: rollout[what] for what in _ROLLOUT} for rollout in shown["rollouts"]]
+    return records, rollouts, *in_ledger(url)
+
+
+@pytest.fixture(scope="module")
+def native(runs: Sequence[Mapping[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    """What a replay says of the native events, which is the same for every way to write spans."""
+    return replayed(tmp_path_factory.mktemp("native"), "native", native_lines(runs))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "written",
@@ -136,27 +160,11 @@ def gzipped(runs: Sequence[Mapping[str, Any]]) -> bytes:
 def test_spans_in_a_file_give_what_native_events_give(
     written: Callable[[Sequence[Mapping[str, Any]]], bytes],
     runs: Sequence[dict[str, Any]],
+    native: tuple[Any, ...],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The same requests with the same outcomes, the same sums, and the same rollout with the same numbers."""
-    config = tmp_path / "cliffwatch.yaml"
-    # A native event without an outcome says nothing of success; a span without an error would.
-    config.write_text("traces: {outcomes: {status: ignored}}\n")
-
-    def replayed(name: str, content: bytes) -> tuple[Any, ...]:
-        (tmp_path / name).write_bytes(content)
-        url = f"sqlite:///{tmp_path}/{name}.db"
-        arguments = [str(tmp_path / name), "--ledger", url, "--output", "json", "--config.file", str(config)]
-        assert 0 == run_command(["replay", *arguments])
-        shown = json.loads(capsys.readouterr().out)
-        records = {what: shown["records"][what] for what in ("counted", "duplicate", "dead_lettered", "unlabelled")}
-        rollouts = [{what: rollout[what] for what in _ROLLOUT} for rollout in shown["rollouts"]]
-        return records, rollouts, *in_ledger(url)
-
-    native = replayed("native", native_lines(runs))
-
-    assert native == replayed("spans", written(runs))
+    assert native == replayed(tmp_path, "spans", written(runs))
     assert (len(runs), 0, 0) == (native[0]["counted"], native[0]["duplicate"], native[0]["dead_lettered"])
     assert ["booking-agent"] == [rollout["service"] for rollout in native[1]]
 

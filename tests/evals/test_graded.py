@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +58,25 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) 
     return document
 
 
+@pytest.fixture(scope="module")
+def by_references(files: Mapping[str, str]) -> dict[str, Any]:
+    """The report on both versions with the results of twelve others for its tiers."""
+    reference = [argument for version in HISTORY for argument in ("--reference", files[version])]
+    said = io.StringIO()
+    with redirect_stdout(said):
+        assert 0 == run_command(["report", files[BASELINE], files[CANDIDATE], *reference, "--output", "json"])
+    document: dict[str, Any] = json.loads(said.getvalue())
+    return document
+
+
 @pytest.mark.slow
-def test_reference_results_of_other_models_tell_the_tiers(
-    files: Mapping[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_reference_results_of_other_models_tell_the_tiers(by_references: Mapping[str, Any]) -> None:
     """
     Twelve earlier versions tell how hard 1,350 real requests are, and the gain of the next one leaves them behind.
 
     The counts are the demo's facts, counted here; the verdict is the one that the demo's replay reaches on them.
     """
-    reference = [argument for version in HISTORY for argument in ("--reference", files[version])]
-    result = printed(capsys, "report", files[BASELINE], files[CANDIDATE], *reference)
+    result = by_references
     before, after = facts()[BASELINE], facts()[CANDIDATE]
 
     assert "reference" == result["tiers_from"]["source"]
@@ -85,7 +95,10 @@ def test_reference_results_of_other_models_tell_the_tiers(
 
 @pytest.mark.slow
 def test_reference_results_calibrate_a_ledger_that_tells_the_tiers(
-    files: Mapping[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    files: Mapping[str, str],
+    by_references: Mapping[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The same results load as reference history; a report by that ledger has the tiers of one by the files."""
     ledger = f"sqlite:///{tmp_path / 'cliffwatch.db'}"
@@ -93,14 +106,12 @@ def test_reference_results_calibrate_a_ledger_that_tells_the_tiers(
     calibrated = printed(capsys, "calibrate", *history, "--ledger", ledger)
     again = printed(capsys, "calibrate", *history, "--ledger", ledger)
     by_ledger = printed(capsys, "report", files[BASELINE], files[CANDIDATE], "--ledger", ledger)
-    reference = [argument for path in history for argument in ("--reference", path)]
-    by_files = printed(capsys, "report", files[BASELINE], files[CANDIDATE], *reference)
 
     assert calibrated["difficulty"]["trusted"]
     assert 12 * 1_350 == calibrated["records"]["counted"]
     assert 0 == again["records"]["counted"]
     assert "calibration" == by_ledger["tiers_from"]["source"]
-    counts = {tier: stratum["cases"] for tier, stratum in by_files["tiers"].items()}
+    counts = {tier: stratum["cases"] for tier, stratum in by_references["tiers"].items()}
     found = {tier: stratum["cases"] for tier, stratum in by_ledger["tiers"].items()}
     assert counts == found
     assert "cliff" == by_ledger["verdict"]
