@@ -24,6 +24,7 @@ from monitor.metrics.names import metric
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.verdict import FailureRate, Interval, TierComparison, Verdict, VerdictState
+from monitor.trace.grouping import added_up
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT, DropReason, Ignored
 
 _DAY = 86_400.0
@@ -64,9 +65,9 @@ def collect_requests(snapshot: Snapshot) -> Iterator[Family]:
 _VERSION = ("service", "environment", "model_version")
 _labels = attrgetter("service", "environment", "baseline", "candidate")  # of a rollout
 _place = attrgetter("service", "environment")
-_version = attrgetter(*_VERSION)
+_version: Callable[..., Labels] = attrgetter(*_VERSION)
 _version_detail = attrgetter(*_VERSION, "detail")
-_tiered = attrgetter(*_VERSION, "tier")
+_tiered: Callable[..., Labels] = attrgetter(*_VERSION, "tier")
 _tiered_detail = attrgetter(*_VERSION, "tier", "detail")
 _classed = attrgetter(*_VERSION, "tier", "capability")
 _classed_detail = attrgetter(*_VERSION, "tier", "capability", "detail")
@@ -148,9 +149,7 @@ def _histogram(
     in_bucket: dict[Labels, Counter[str]] = defaultdict(Counter)
     for key, value in counted[buckets].items():
         in_bucket[_tiered(key)][key.detail] += value
-    sums: dict[Labels, float] = defaultdict(float)
-    for key, value in counted[total].items():
-        sums[_tiered(key)] += _amount(key, value, unit)
+    sums = added_up((_tiered(key), _amount(key, value, unit)) for key, value in counted[total].items())
     family = Family(metric(name))
     full_name, labels = family.metric.name, family.metric.labels
     bucket = series_shape(f"{full_name}_bucket", (*labels, "le"))
@@ -170,11 +169,8 @@ def _amount(key: CounterKey, value: int, unit: float) -> float:
 
 
 def _tier_traffic(requests: Mapping[CounterKey, int]) -> Rows:
-    of_tier: Counter[Labels] = Counter()
-    of_version: Counter[Labels] = Counter()
-    for key, value in requests.items():
-        of_tier[_tiered(key)] += value
-        of_version[_version(key)] += value
+    of_tier = added_up((_tiered(key), value) for key, value in requests.items())
+    of_version = added_up((_version(key), value) for key, value in requests.items())
     for labels, value in of_tier.items():
         if total := of_version[labels[:-1]]:
             yield "tier_traffic_ratio", value / total, labels

@@ -14,6 +14,7 @@ from monitor.rollout.floors import CommittedFloor
 from monitor.rollout.oncall import SignatureLoad
 from monitor.rollout.tracker import earlier
 from monitor.rollout.verdict import FailureRate, Interval, ShareComparison, TierComparison, Verdict, VerdictState
+from monitor.trace.grouping import added_up
 
 NOT_LOOKED_AT = "not looked at yet"
 """The reason shown for a rollout without a verdict."""
@@ -112,10 +113,7 @@ def record_counts(counters: Mapping[CounterKey, int], *, since: Mapping[CounterK
 
 def counter_totals(counters: Mapping[CounterKey, int]) -> Counter[CounterName]:
     """Each counter summed over its labels."""
-    totals: Counter[CounterName] = Counter()
-    for key, value in counters.items():
-        totals[key.name] += value
-    return totals
+    return Counter(added_up((key.name, value) for key, value in counters.items()))
 
 
 def urgency(record: RolloutRecord) -> int:

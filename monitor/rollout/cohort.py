@@ -220,6 +220,8 @@ class Cohort:
         baseline: With `before_after`, its strata of the policy's `baseline_days` before the cutover.
         shared_clusters: At most one entry per group; without one, the arms share no cluster.
         unresolved: Requests of the service that belong to neither arm.
+        undeclared: The arm that declares too few tiers for declared ones to be used, although some request does; None
+            without such an arm.
     """
 
     baseline: Arm
@@ -229,6 +231,7 @@ class Cohort:
     comparison: Comparison = Comparison.CONCURRENT
     shared_clusters: Sequence[SharedClusterSums] = ()
     unresolved: Runs = field(default_factory=Runs)
+    undeclared: ArmName | None = None
 
     @property
     def arms(self) -> tuple[Arm, Arm]:
@@ -253,6 +256,15 @@ LEARNT = TierView()
 """Tiers from the calibration of the rollout."""
 
 
+def untiered_arm(cohort: Cohort) -> ArmName | None:
+    """An arm of which fewer than half of the requests have a tier; None if both have enough."""
+    for name, arm in zip(ArmName, cohort.arms, strict=True):
+        tiered = sum(stratum.requests for stratum in arm.strata if stratum.tier is not Tier.UNTIERED)
+        if tiered < _LEAST_TIERED * arm.requests or not tiered:
+            return name
+    return None
+
+
 def gives_tiers(cohort: Cohort) -> bool:
     """
     Whether at least half of the requests of each arm have a tier, and the baseline has both hard and easier ones.
@@ -260,10 +272,8 @@ def gives_tiers(cohort: Cohort) -> bool:
     With declared tiers, a tier that only the candidate has counts too, if the baseline lacks it by more than chance:
     then the candidate gets other requests, and the verdict has to say so.
     """
-    for arm in cohort.arms:
-        tiered = sum(stratum.requests for stratum in arm.strata if stratum.tier is not Tier.UNTIERED)
-        if tiered < _LEAST_TIERED * arm.requests or not tiered:
-            return False
+    if untiered_arm(cohort) is not None:
+        return False
     tiers = {stratum.tier for stratum in cohort.baseline.strata if stratum.labelled}
     if cohort.tiers_by is TiersBy.DECLARED:
         ratio = cohort.baseline.labelled / max(cohort.candidate.labelled, 1)

@@ -190,16 +190,7 @@ def _movement(name: str, tier: TierComparison, change: Interval | None) -> str:
 def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Measurement) -> Iterator[str]:
     """What the verdict does not know, and which of its assumptions are weak."""
     yield from audit_words(verdict.labels, verdict.audits_needed)
-    if verdict.tiers_by is TiersBy.NONE:
-        reasons = () if calibration is None else calibration.trust.reasons
-        yield " ".join(("Without trusted tiers, nothing is known about the hard tier.", *reasons))
-    if verdict.tiers_by is TiersBy.CLASS:
-        yield "Tiers come from whole classes, so they miss hard requests inside an easier class."
-    failures = verdict.aggregate.baseline.failures
-    untiered = failures - sum(compared.baseline.failures for compared in verdict.tiers.values())
-    if verdict.tiers_by is not TiersBy.NONE and untiered > _LEAST_UNTIERED * failures:
-        why = ", because their classes had too few labels before the rollout" * (verdict.tiers_by is TiersBy.CLASS)
-        yield f"{untiered:,} of the baseline's {failures:,} failures have no tier{why}; the tiers leave them out."
+    yield from _tier_limits(verdict, calibration, measurement.labels.cohort.undeclared)
     if verdict.comparison is Comparison.BEFORE_AFTER:
         yield "The arms hardly served side by side, so a change over time looks like a change of the model."
     if hours := measurement.matched.hours_alone:
@@ -222,6 +213,21 @@ def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Meas
             f"{verdict.unresolved.requests:,} requests ({verdict.unresolved.failures} failures) name no model version "
             "and count for neither arm."
         )
+
+
+def _tier_limits(verdict: Verdict, calibration: Calibration | None, undeclared: ArmName | None) -> Iterator[str]:
+    if verdict.tiers_by is TiersBy.NONE:
+        reasons = () if calibration is None else calibration.trust.reasons
+        yield " ".join(("Without trusted tiers, nothing is known about the hard tier.", *reasons))
+    if undeclared is not None:
+        yield f"Fewer than half of the {undeclared}'s requests declare a tier, so declared tiers are not used."
+    if verdict.tiers_by is TiersBy.CLASS:
+        yield "Tiers come from whole classes, so they miss hard requests inside an easier class."
+    failures = verdict.aggregate.baseline.failures
+    untiered = failures - sum(compared.baseline.failures for compared in verdict.tiers.values())
+    if verdict.tiers_by is not TiersBy.NONE and untiered > _LEAST_UNTIERED * failures:
+        why = ", because their classes had too few labels before the rollout" * (verdict.tiers_by is TiersBy.CLASS)
+        yield f"{untiered:,} of the baseline's {failures:,} failures have no tier{why}; the tiers leave them out."
 
 
 def _outages(measurement: Measurement) -> Iterator[str]:

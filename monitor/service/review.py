@@ -291,10 +291,9 @@ class Reviewer:
         records = self._ledger.rollouts()
         rollouts = [record.rollout for record in records]
         decided = {
-            record.rollout.rollout_id: at
+            record.rollout.rollout_id: record.changes[-1][0]
             for record in records
-            for at, state in record.changes[-1:]
-            if state != VerdictState.WAITING
+            if record.changes and record.changes[-1][1] != VerdictState.WAITING
         }
         for rollout in tracker.find_rollouts(self._ledger.activity(), rollouts, self.policy, now=now, decided=decided):
             if rollout.ended_at is None and any(rollout.rollout_id == known.rollout_id for known in rollouts):

@@ -12,7 +12,7 @@ from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import Trust
 from monitor.ledger.cohorts import ArmReader
 from monitor.ledger.ledger import FailureCounts
-from monitor.rollout.cohort import LEARNT, Cohort, Comparison, TiersBy, TierView, gives_tiers
+from monitor.rollout.cohort import LEARNT, ArmName, Cohort, Comparison, TiersBy, TierView, gives_tiers, untiered_arm
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.trace.capability import UNCLASSIFIED
@@ -69,12 +69,15 @@ class Ladder:
 
     def climb(self) -> ReadBy:
         """Read by the first usable rung; if there is none, by untrusted learnt tiers, whose reasons say why."""
+        undeclared = None
         for tiers_by in filter(self._may_serve, self.policy.tiers_by):
             for view, window in self._views(tiers_by):
-                read = self._read(view, window)
+                read = self._read(view, window, undeclared)
                 if self._is_usable(read):
                     return read
-        return self._read(LEARNT if TiersBy.LEARNT in self.policy.tiers_by else TierView(TiersBy.NONE), self.window)
+                undeclared = untiered_arm(read.cohort) if tiers_by is TiersBy.DECLARED else undeclared
+        view = LEARNT if TiersBy.LEARNT in self.policy.tiers_by else TierView(TiersBy.NONE)
+        return self._read(view, self.window, undeclared)
 
     def _may_serve(self, tiers_by: TiersBy) -> bool:
         """Whether the rung can be usable at all; a cheap check, since reading the arms is most of a review's cost."""
@@ -110,12 +113,10 @@ class Ladder:
         counts = self.arms.classes(since=self.window.baseline_since, until=learnt_until)
         return class_tiers({name: pair for name, pair in counts.items() if name != _NO_CLASS}, self.difficulty)
 
-    def _read(self, view: TierView, window: EvidenceWindow) -> ReadBy:
+    def _read(self, view: TierView, window: EvidenceWindow, undeclared: ArmName | None) -> ReadBy:
         cohort, signatures = self.arms.cohort(window, view)
-        calibration = self.calibration
-        if calibration is not None:
-            calibration = replace(calibration, trust=self._trust(calibration.trust, cohort))
-        return ReadBy(cohort, signatures, view, window, calibration)
+        known = self.calibration and replace(self.calibration, trust=self._trust(self.calibration.trust, cohort))
+        return ReadBy(replace(cohort, undeclared=undeclared), signatures, view, window, known)
 
     def _trust(self, trust: Trust, cohort: Cohort) -> Trust:
         """*trust*, limited by the arm with the smaller share of requests that the calibration knows."""
@@ -136,12 +137,9 @@ class Ladder:
         return trust
 
     def _is_usable(self, read: ReadBy) -> bool:
-        match read.view.tiers_by:
-            case TiersBy.NONE:
-                return True
-            case TiersBy.LEARNT:
-                return read.calibration is not None and read.calibration.trust.is_trusted
-            case TiersBy.CLASS if read.window.baseline_since >= self.rollout.started_at:
-                return read.cohort.comparison is Comparison.CONCURRENT and gives_tiers(read.cohort)
-            case _:
-                return gives_tiers(read.cohort)
+        tiers_by, cohort = read.view.tiers_by, read.cohort
+        if tiers_by is TiersBy.LEARNT:
+            return read.calibration is not None and read.calibration.trust.is_trusted
+        is_learnt_to_start = tiers_by is TiersBy.CLASS and read.window.baseline_since >= self.rollout.started_at
+        is_comparable = cohort.comparison is Comparison.CONCURRENT or not is_learnt_to_start
+        return tiers_by is TiersBy.NONE or (is_comparable and gives_tiers(cohort))

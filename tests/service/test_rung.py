@@ -16,7 +16,8 @@ from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tier
 from monitor.ledger.inspection import TierCoverage, inspect_ledger
 from monitor.ledger.sql import SqlLedger
-from monitor.rollout.cohort import Comparison, TiersBy
+from monitor.rollout.cohort import ArmName, Comparison, TiersBy
+from monitor.rollout.judging import judge
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.service.rung import Ladder, ReadBy
@@ -238,6 +239,30 @@ def test_one_hard_request_of_the_candidate_alone_declares_no_tiers(ledger: SqlLe
     ledger.record(a_batch(replace(stray, declared_tier="hard")))
 
     assert TiersBy.CLASS == climb(ledger).cohort.tiers_by
+
+
+@pytest.mark.parametrize(
+    ("of_baseline", "of_candidate", "undeclared"),
+    [
+        pytest.param(None, "hard", ArmName.BASELINE, id="the candidate alone declares tiers"),
+        pytest.param("hard", None, ArmName.CANDIDATE, id="the baseline alone does"),
+        pytest.param("hard", "hard", None, id="both do"),
+        pytest.param(None, None, None, id="nobody does, so nobody asks for them"),
+    ],
+)
+def test_tiers_that_one_arm_does_not_declare_are_named(
+    ledger: SqlLedger, of_baseline: str | None, of_candidate: str | None, undeclared: ArmName | None
+) -> None:
+    """Whoever declares tiers in a new version alone learns why they are not used."""
+    serve(ledger, "old", since=NOON, until=NOON + DAY / 2, declared=of_baseline)
+    serve(ledger, "new", since=NOON, until=NOON + DAY / 2, declared=of_candidate)
+
+    read = climb(ledger)
+    verdict = judge(read.cohort, read.calibration, Policy(), previous=None)
+
+    assert undeclared is read.cohort.undeclared
+    told = f"Fewer than half of the {undeclared}'s requests declare a tier, so declared tiers are not used."
+    assert (undeclared is not None) == (told in verdict.reasons)
 
 
 def test_what_declared_tiers_cover_is_counted_by_service(tmp_path: Path) -> None:
