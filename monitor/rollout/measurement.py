@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import compress
@@ -33,6 +33,7 @@ from monitor.rollout.policy import Policy
 _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
 Factors = tuple[float, float]
+_ChangeAt = Callable[[Factors], verdict.Interval | None]
 
 MIN_EASIER_FAILURES = 10
 """Failures of the easier tiers that each arm needs before `cliff`..."""
@@ -45,6 +46,7 @@ _TAG_NOISE_SHARE = 0.005  # excess share that noisy tags produce under a uniform
 _LEAST_EFFECTIVE = 0.75  # effective over counted labels, above which labels count as uncorrected
 _CERTAIN, _LEAST_LABELS = 2.0, 100  # `OtherMix.strength` beyond chance; labels of each arm for it and side by side
 _CHANCE = 2.0  # standard errors taken off a rise seen side by side: chance explains more in 2.3 % of cases
+_AS_IS: Factors = (1.0, 1.0)
 _UNBOUNDED = 100.0  # above any share and any log odds ratio
 _GAP_LEVEL = 0.005  # chance of a false alarm about a difference of label coverage, or of who labels
 _UNCHECKED_ERRORS = 0.2  # share of an unchecked judge's verdicts that may be wrong
@@ -125,11 +127,15 @@ class Measurement:
 
         The verdict is decided by these.
         """
-        return {group: self.over_all_looks(group, change) for group, change in self.changes_at((1.0, 1.0)).items()}
+        return {group: self.over_all_looks(group, change) for group, change in self.changes_at(_AS_IS).items()}
 
     def changes_at(self, factors: Factors) -> Mapping[TierGroup, verdict.Interval | None]:
         """`changes` without earlier looks, if each arm had its factor times as many requests at the same rates."""
-        return {group: self._change(group, _TIERS_OF[group], factors=factors) for group in TierGroup}
+        return {group: change_at(factors) for group, change_at in self._changes.items()}
+
+    @cached_property
+    def _changes(self) -> Mapping[TierGroup, _ChangeAt]:
+        return {group: self._change(group, _TIERS_OF[group]) for group in TierGroup}
 
     def over_all_looks(self, name: str, now: verdict.Interval | None) -> verdict.Interval | None:
         """*now*, narrowed by the bounds that earlier looks gave under the same *name* in `Verdict.bounds`."""
@@ -204,7 +210,7 @@ class Measurement:
         """Classes shown to fail more often; empty if there is one class, which is the same as all requests."""
         if len(self._classes) == 1:
             return ()
-        evidence, bias = {}, self._label_bias(TierGroup.ALL, tuple(Tier)) + self._class_mix_bias
+        evidence, bias = {}, self._label_bias(TierGroup.ALL, _TIERS_OF[TierGroup.ALL]) + self._class_mix_bias
         for name, chosen in self._classes.items():
             pair = self._compare(chosen, TierGroup.ALL)
             rise = self._rise_side_by_side(chosen, TierGroup.ALL)
@@ -268,7 +274,7 @@ class Measurement:
     @cached_property
     def tiers(self) -> Mapping[Tier, verdict.TierComparison]:
         """Each tier; rates are corrected for noisy tags if tiers are learnt."""
-        return {tier: self._tag_corrected((tier,), self._change(group_of(tier), (tier,))) for tier in TIERS}
+        return {tier: self._tag_corrected((tier,), self._change(group_of(tier), (tier,))(_AS_IS)) for tier in TIERS}
 
     @cached_property
     def hard_tier(self) -> verdict.TierComparison:
@@ -356,32 +362,31 @@ class Measurement:
         """Rows of *tiers*; probes belong to tiers, but not to all requests."""
         return ~self._is_probe if len(tiers) > len(TIERS) else self.matched.of_tiers(tiers)
 
-    def _compare(self, chosen: _Mask, group: TierGroup, factors: Factors = (1.0, 1.0)) -> tuple[Counts, Counts] | None:
-        """Independent counts of both arms over the *chosen* rows, times *factors*; None without a common row."""
-        pair = self.matched.compare(chosen)
-        if pair is None:
-            return None
-        (baseline, candidate), (before, after) = pair, self.design[group]
-        return baseline.shrunk(before / factors[0]), candidate.shrunk(after / factors[1])
+    def _compare(self, chosen: _Mask, group: TierGroup) -> tuple[Counts, Counts] | None:
+        """Independent counts of both arms over the *chosen* rows; None without a common row."""
+        pair, (before, after) = self.matched.compare(chosen), self.design[group]
+        return None if pair is None else (pair[0].shrunk(before), pair[1].shrunk(after))
 
-    def _change(
-        self, group: TierGroup, tiers: Sequence[Tier], of_class: _Mask | None = None, factors: Factors = (1.0, 1.0)
-    ) -> verdict.Interval | None:
-        if group is not TierGroup.ALL and self.tiers_by is TiersBy.NONE:
-            return None
+    def _change(self, group: TierGroup, tiers: Sequence[Tier], of_class: _Mask | None = None) -> _ChangeAt:
+        """The change over *tiers* of *group* by factors; what does not depend on the factors is computed once."""
         chosen = self._rows_of(tiers) if of_class is None else self._rows_of(tiers) & of_class
-        pair = self._compare(chosen, group, factors)
+        pair = None if group is not TierGroup.ALL and self.tiers_by is TiersBy.NONE else self.matched.compare(chosen)
         if pair is None:
-            return None
-        change = self._bounds.change(*pair, group, is_left_behind=group is TierGroup.HARD and self.is_left_behind)
-        gap = self._label_bias(group, tiers)
-        if of_class is None and tiers is _TIERS_OF[group] and group in self.other_mixes:
-            change = self.other_mixes[group].allow_for(change)
+            return lambda _: None
+        mix = self.other_mixes.get(group) if of_class is None and tiers is _TIERS_OF[group] else None
         # The hours before the cutover have to show a rise, and a rise that they show counts even if it went away.
-        rise = self._rise_side_by_side(chosen, group)
+        gap, rise = self._label_bias(group, tiers), self._rise_side_by_side(chosen, group)
         least, most = (1.0, -1.0) if rise is None else (rise, rise)
-        lower, upper = min(change.lower - gap, least), max(change.upper + gap, most)
-        return verdict.Interval(change.estimate, max(lower, -1.0), min(upper, 1.0))
+        is_left_behind = group is TierGroup.HARD and self.is_left_behind
+
+        def change_at(factors: Factors) -> verdict.Interval:
+            old, new = (n.shrunk(e / f) for n, e, f in zip(pair, self.design[group], factors, strict=True))
+            change = self._bounds.change(old, new, group, is_left_behind=is_left_behind)
+            change = change if mix is None else mix.allow_for(change)
+            lower, upper = min(change.lower - gap, least), max(change.upper + gap, most)
+            return verdict.Interval(change.estimate, max(lower, -1.0), min(upper, 1.0))
+
+        return change_at
 
     def _rise_side_by_side(self, chosen: _Mask, group: TierGroup) -> float | None:
         """Lower bound of the change in `side_by_side`; None if there is none, or no common row."""
@@ -463,7 +468,8 @@ class Measurement:
 
     def _label_bias(self, group: TierGroup, tiers: Sequence[Tier]) -> float:
         """Change that missing labels and errors of an unchecked judge may feign or hide, in *tiers* of *group*."""
-        return self._coverage_gap(tiers) + abs(self.judge_gaps[group])
+        gap = self.coverage_gaps[group] if tiers is _TIERS_OF[group] else self._coverage_gap(tiers)
+        return gap + abs(self.judge_gaps[group])
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
         arms = (self._sums(side, tiers) for side in (0, 1))
@@ -544,7 +550,7 @@ class Measurement:
 
     def _of_class(self, name: str, group: TierGroup) -> verdict.TierComparison:
         tiers = _TIERS_OF[group]
-        change = self._change(group, tiers, self._classes[name])
+        change = self._change(group, tiers, self._classes[name])(_AS_IS)
         if group is TierGroup.ALL and change is not None:
             change = replace(change, lower=max(change.lower - self._class_mix_bias, -1.0))
             change = self.over_all_looks(verdict.class_scope(name), change)
