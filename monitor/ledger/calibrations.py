@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 
 from monitor.difficulty.calibration import Calibration
 from monitor.ledger.cells import CELL_COLUMNS, cell_of
-from monitor.ledger.cohorts import arm_ids, whole_from
+from monitor.ledger.cohorts import versions_of
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.ledger import CalibrationRecord
 from monitor.ledger.request_rows import FEATURE_COLUMNS, features_of
@@ -81,11 +81,10 @@ class CalibrationStore(Transactions):
         """
         tagged = 0
         with self._reading() as connection:
-            arms = [(arm_id, whole_from(connection, arm_id)) for arm_id in arm_ids(connection, rollout)]
             where = {"calibration_id": calibration.calibration_id}
             stale = [
                 (version_id, since)
-                for version_id, since in arms
+                for version_id, since in versions_of(connection, rollout).values()
                 if connection.scalar(_HAS_OTHER_TAGS, {"version_id": version_id, "hour": since / HOUR_SECONDS, **where})
             ]
         for version_id, since in stale:

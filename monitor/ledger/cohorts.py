@@ -98,7 +98,7 @@ class ArmReader:
 
     def declares_tiers(self) -> bool:
         """Whether any request of either arm has a declared tier."""
-        ids = arm_ids(self.connection, self.rollout)
+        ids = [version_id for name, (version_id, _) in self._versions.items() if name != UNRESOLVED]
         declared = sa.select(stratum.c.hour).where(stratum.c.model_version_id.in_(ids), stratum.c.declared_tier != "")
         return self.connection.scalar(declared.limit(1)) is not None
 
@@ -111,7 +111,7 @@ class ArmReader:
         return [
             ServedRequest._make((arm, *row))
             for arm, since in starts.items()
-            for version_id in [_version_id(self.connection, self.rollout, getattr(self.rollout, arm))]
+            for version_id, _ in [self._versions.get(getattr(self.rollout, arm), (None, 0.0))]
             for row in self.connection.execute(_SERVED, {**where, "version_id": version_id, "since": max(since, 0.0)})
         ]
 
@@ -139,37 +139,34 @@ class ArmReader:
     def _evidence(self, version: str, since: float, until: float, *, any_calibration: bool = False) -> _Evidence:
         key = (version, since, until, any_calibration)
         if key not in self._read:
-            version_id = _version_id(self.connection, self.rollout, version)
+            version_id, whole_from = self._versions.get(version, (None, 0.0))
             calibration_id = "" if any_calibration else self.rollout.calibration_id
-            where = {"version_id": version_id, "calibration_id": calibration_id, "any_calibration": any_calibration}
-            evidence = _Evidence(self.connection, {**where, "since": max(since, 0.0), "until": until})
+            window = {"version_id": version_id, "since": max(since, 0.0), "until": until}
+            where = {**window, "calibration_id": calibration_id, "any_calibration": any_calibration}
+            evidence = _Evidence(self.connection, where, whole_from=whole_from)
             is_panel = self.rollout.environment == PROBES_ENVIRONMENT
             self._read[key] = evidence if version_id is None else evidence.read(self.memory, is_panel=is_panel)
         return self._read[key]
 
-
-def arm_ids(connection: sa.Connection, rollout: Rollout) -> Sequence[int]:
-    """IDs of those versions of *rollout* that are in the ledger, the baseline's first."""
-    ids = (_version_id(connection, rollout, version) for version in (rollout.baseline, rollout.candidate))
-    return [version_id for version_id in ids if version_id is not None]
+    @cached_property
+    def _versions(self) -> Mapping[str, tuple[int, float]]:
+        return versions_of(self.connection, self.rollout, UNRESOLVED)
 
 
-def whole_from(connection: sa.Connection, version_id: int) -> float:
-    """Start of the first hour whose rows of a version are all there, Unix seconds; 0 if none was pruned."""
-    until = connection.scalar(sa.select(model_version.c.pruned_before).where(model_version.c.id == version_id))
+def versions_of(connection: sa.Connection, rollout: Rollout, *others: str) -> Mapping[str, tuple[int, float]]:
+    """
+    ID of each version of *rollout*, and of *others* of its service, by name; without those not in the ledger.
+
+    Beside it, the start of the first hour whose rows are all there, Unix seconds; 0 if none was pruned.
+    """
+    names = {"names": [rollout.baseline, rollout.candidate, *others]}
+    where = {"service": rollout.service, "environment": rollout.environment, **names}
+    return {name: (version_id, _after(until)) for name, version_id, until in connection.execute(_VERSIONS, where)}
+
+
+def _after(until: float | None) -> float:
     # A corrupt value in the database must not stop the service.
-    if not isinstance(until, float) or not math.isfinite(until):
-        return 0.0
-    return (until // HOUR_SECONDS + 1) * HOUR_SECONDS
-
-
-def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> int | None:
-    columns = model_version.c
-    return connection.scalar(
-        sa.select(columns.id)
-        .where(columns.service == rollout.service, columns.environment == rollout.environment)
-        .where(columns.model_version == version)
-    )
+    return (until // HOUR_SECONDS + 1) * HOUR_SECONDS if isinstance(until, float) and math.isfinite(until) else 0.0
 
 
 _GROUPS = {tier: dict.fromkeys((arms.TierGroup.ALL, arms.group_of(tier))) for tier in Tier}
@@ -204,7 +201,7 @@ class _Evidence:
             before = self._partial_hour(since, min(first * HOUR_SECONDS, until))
             after = self._partial_hour(max(last, first) * HOUR_SECONDS, until)
             hours = [*before, *memory.read(connection, where, first, last), *after]
-        return replace(self, hours=hours, whole_from=whole_from(connection, where["version_id"]))
+        return replace(self, hours=hours)
 
     def _partial_hour(self, start: float, end: float) -> Iterator[Cells]:
         """Cells of a part of an hour (Unix seconds), from its rows."""
@@ -291,6 +288,10 @@ def _started_between(
 
 
 # Statements are built once, since building one takes longer than running it.
+_VERSIONS = sa.select(*model_version.c["model_version", "id", "pruned_before"]).where(
+    *(model_version.c[name] == sa.bindparam(name) for name in ("service", "environment")),
+    model_version.c.model_version.in_(sa.bindparam("names", expanding=True)),
+)
 _HOUR = sa.bindparam("hour", type_=sa.Integer)
 _ROW = tuple(one_request(_HOUR))
 _PARTIAL_HOUR = summed(_started_between(of_version(request, sa.select(*_ROW))).subquery(), KEY, SUMS)

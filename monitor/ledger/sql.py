@@ -14,7 +14,7 @@ from monitor.ledger.activity import ActivityReader, timed_labels
 from monitor.ledger.audit import Check, checks
 from monitor.ledger.calibrations import CalibrationStore
 from monitor.ledger.cases import select_cases
-from monitor.ledger.cohorts import ArmReader, arm_ids
+from monitor.ledger.cohorts import ArmReader, versions_of
 from monitor.ledger.dialect import RaceLost
 from monitor.ledger.history import HistoryReader
 from monitor.ledger.ledger import Batch, CounterKey, Lease, PendingSpans, Recorded
@@ -158,7 +158,7 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
     def has_served(self, rollout: Rollout) -> bool:
         """Whether the ledger has a request of either arm of *rollout*."""
         with self._reading() as connection:
-            return bool(arm_ids(connection, rollout))
+            return bool(versions_of(connection, rollout))
 
     def cases(self, rollout: Rollout, *, limit: int, capability: str = "") -> Cases:
         """Requests that established versions passed and the candidate fails, of one capability or of all."""
