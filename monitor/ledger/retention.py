@@ -117,9 +117,9 @@ class Retention(Transactions):
                 return [self._requests(each, before, ~self._is_sample(connection, each)) for each in ids]
             case PruneSubject.EVIDENCE:
                 sampled = [self._requests(each, before, self._is_sample(connection, each)) for each in ids]
-                return [*sampled, _old_cells(_ids(connection, arms=False), before)]
+                return [*sampled, _old_cells(_ids(connection, arms=False), before)] if ids else []
             case PruneSubject.NAMES:
-                return [_unused_versions(_ids(connection, arms=False), before)]
+                return [_unused_versions(_ids(connection, arms=False), before)] if ids else []
             case PruneSubject.OUTCOMES:
                 return [self._requests(None, before, sa.true())]
             case PruneSubject.DEAD_LETTERS:
