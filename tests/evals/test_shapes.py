@@ -151,6 +151,50 @@ SHAPES: dict[str, Shape] = {
         {"id": f"{side}{n}", "input": asked(n), "output": "x", "error": None, "scores": {"Factuality": was}}
         for n, was in enumerate(passed)
     ],
+    "Bedrock": lambda _, passed: "\n".join(
+        json.dumps(
+            {
+                "automatedEvaluationResult": {"scores": [{"metricName": "Builtin.Correctness", "result": float(was)}]},
+                "inputRecord": {"prompt": asked(n)},
+                "modelResponses": [{"response": "x", "modelIdentifier": "m"}],
+            }
+        )
+        for n, was in enumerate(passed)
+    ),
+    "assertions of each case": lambda _, passed: {
+        "run": {
+            "cases": [
+                {
+                    "name": CASES[n],
+                    "assertions": [{"name": "format", "passed": True}, {"name": "answer", "passed": bool(was)}],
+                }
+                for n, was in enumerate(passed)
+            ]
+        }
+    },
+    "expectations of each case, line by line": lambda _, passed: "\n".join(
+        json.dumps({"id": CASES[n], "expectations": [{"status": word(was)}, {"status": "pass"}]})
+        for n, was in enumerate(passed)
+    ),
+    "Cucumber": lambda _, passed: [
+        {
+            "id": "refunds",
+            "name": "Refunds",
+            "elements": [
+                {
+                    "id": f"refunds;{CASES[n]}",
+                    "name": CASES[n],
+                    "type": "scenario",
+                    "steps": [
+                        {"keyword": "When ", "name": "asked", "result": {"status": "passed", "duration": 3}},
+                        {"keyword": "Then ", "name": "answered", "result": {"status": word(was, "passed", "failed")}},
+                        {"keyword": "And ", "name": "thanked", "result": {"status": word(was, "passed", "skipped")}},
+                    ],
+                }
+                for n, was in enumerate(passed)
+            ],
+        }
+    ],
     "EvalPlus": lambda _, passed: {
         "eval": {
             f"HumanEval/{n}": [{"task_id": f"HumanEval/{n}", "base_status": "pass", "plus_status": word(was)}]

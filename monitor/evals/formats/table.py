@@ -134,7 +134,7 @@ def read_rows(name: str, rows: Rows, options: Options, form: Format = Format.TAB
     return reader.reader.result(form, attempts, *all_notes, case_columns=columns, outcomes=table.outcomes)
 
 
-def has_outcome(row: Row) -> bool:
+def has_outcome(row: Iterable[str]) -> bool:
     """Whether *row* has a column that is likely to hold the outcome."""
     return any(_last(column) in _OUTCOMES or _is_named_score(column) for column in row)
 
@@ -436,11 +436,22 @@ def flat(row: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]
                 columns[f"{name} as a whole"] = value
         else:
             columns[f"{prefix}{name}"] = value
+    if not prefix and has_case(columns) and not has_outcome(columns):
+        columns |= _outcome_of_parts(row)
     return columns
 
 
-_NAME_KEYS = ("name", "key", "metric", "metric_name", "scorer", "assessment_name")
-_VALUE_KEYS = ("score", "value", "mean", "passed", "success")
+def _outcome_of_parts(row: Row) -> dict[str, JsonValue]:
+    """The outcome of a case whose parts alone have one, such as its steps: it passes if all of them pass."""
+    parts = (part for key in WORDS["documents"]["parts"] if isinstance(each := row.get(key), list) for part in each)
+    found = [item for part in parts if isinstance(part, dict) for item in flat(part).items() if has_outcome([item[0]])]
+    words = [word_of(value) for _, value in found if isinstance(value, str | bool)]
+    worst = min(words, key=lambda word: (word not in reading.FAILING, word in PASSING), default=None)
+    return {} if worst is None or len(words) < len(found) else {"passed": worst}
+
+
+_NAME_KEYS = ("name", "key", "metric", "metric_name", "metricName", "scorer", "assessment_name")
+_VALUE_KEYS = ("score", "value", "mean", "passed", "success", "result")
 
 
 def named_values(entries: list[JsonValue]) -> dict[str, JsonValue]:
