@@ -185,9 +185,9 @@ def _definitions(value: Any) -> Iterator[Mapping[str, Any]]:
     value = parsed(value)
     if isinstance(value, _LISTS):
         for part in value:
-            # Some libraries write only names, and some print an object.
+            # Some libraries write only names (Genkit with its folder), and some print an object.
             is_name = isinstance(part, str) and _TOOL_NAME.fullmatch(part) is not None
-            yield from _definitions({"name": part} if is_name else part)
+            yield from _definitions({"name": part.removeprefix("/tool/")} if is_name else part)
     elif isinstance(value, dict):
         listed = next((value[key] for key in _TOOL_LISTS if isinstance(value.get(key), list)), None)
         inner = next((held for key in _TOOL_HOLDERS if isinstance(held := value.get(key), dict)), value)

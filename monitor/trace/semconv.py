@@ -151,7 +151,7 @@ _RUNS = (
 
 ABORTS = re.compile(
     rf"(?:(?:^E?|[^a-z_ ]|_(?-i:(?=Cancel))|ERR_|{_RUNS})cancel(?:l?ed|l?ation)?(?:Exception|Error|Failure|Run)?|"
-    rf"{_RUNS}abort(?:ed)?|(?:^|[^a-z_ ]|{_RUNS})abort(?:ed)?(?:Error|Exception)|^(?-i:[Aa]bort(?:ed)?)|"
+    rf"{_RUNS}abort(?:ed)?|(?:^|[^a-z_ ]|{_RUNS})abort(?:ed)?(?:_?Err(?:or)?|Exception)|^(?-i:[Aa]bort(?:ed)?)|"
     r"user[_ ]?(?:abort|interrupt|stop)\w*|GeneratorExit|(?:Interrupted|RequestNotUsable)Exception|KeyboardInterrupt|"
     r"(?:cancell?|abort|stopp|interrupt|terminat|end|kill|clos|paus|reject|declin|deni)ed[_ ]by[_ ](?:the[_ ])?user|"
     r"(?:client|WebSocket)[_ ]?(?:disconnect\w*|closed[_ ]?request)|^(?:HTTP[_ ])?499)$|" + WAITS.pattern,

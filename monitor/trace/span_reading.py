@@ -124,8 +124,8 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
         return "cancelled" if _is_cut_off(attributes) else None
     types = (str(value).removeprefix("<class '").removesuffix("'>") for value in attributes.values(_ERROR_TYPE))
     named = [name for name in types if not _NO_ERROR.fullmatch(name)]
-    # Go names the wrapper of an error with a star before it.
-    if specific := next((name for name in named if name not in _UNSPECIFIC and name[0] != "*"), None):
+    # Go names the wrapper of an error with a star before it; JavaScript writes a code in place of the type.
+    if specific := next((name for name in named if not _UNSPECIFIC.fullmatch(name)), None):
         return specific
     for message in (*attributes.values(_ERROR_MESSAGE), status_message, *attributes.values(_LEVEL)):
         if found := _LEADING_TYPE.match(str(message).strip("[]'")):  # reasons to finish are a list
@@ -141,17 +141,17 @@ _NO_ERROR = re.compile(
     r"\W*(?:(?:none|null|nil|undefined|n/?a|(?:status)?_?(?:ok|unset)|success|no[-_ ]?error|false|0|[23]\d\d)\W*)?",
     re.IGNORECASE,
 )
-_UNSPECIFIC = frozenset(
-    {"Exception", "Error", "_OTHER", "framework_error", "provider_call_error", "java.io.IOException",
-     "System.Threading.Tasks.TaskCanceledException", "DOMException", "grpc.aio._call.AioRpcError", "grpc.RpcError",
-     "grpc._channel._InactiveRpcError", "io.grpc.StatusRuntimeException", "Grpc.Core.RpcException"}
-)  # fmt: skip
+_UNSPECIFIC = re.compile(
+    r"\d+|\*.*|Exception|Error|_OTHER|framework_error|provider_call_error|java\.io\.IOException|DOMException|"
+    r"System\.Threading\.Tasks\.TaskCanceledException|grpc\.(?:aio\._call\.Aio)?RpcError|"
+    r"grpc\._channel\._InactiveRpcError|io\.grpc\.StatusRuntimeException|Grpc\.Core\.RpcException"
+)
 _LEADING_TYPE = re.compile(
     r"(?:\d+ (?=[A-Z_]+: )|io\.grpc\.\w+: |.*\bcode = |(?:<\w+ of RPC that terminated with:\s+status = )?StatusCode\.|"
     r"Status\(StatusCode=\")([A-Za-z](?!borted\b)\w+)\b|(CANCELL?ED)(?::|$)|(?:Error code: |An error occurred \()(\w+)|"
-    r"((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt|Triggered|Exit))\b|.*\b(HttpClient\.Timeout)\b|"
+    r"((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt|Triggered|Exit))\b|"
     r"(?:.*\b)?(context cancell?ed|(?i:operation|request|run|task) was (?:aborted|cancell?ed))\.?$|"
-    r"(?:[Tt]he )?([Uu]ser (?:aborted|cancell?ed))(?: (?:an?|the|this) \w+)?\.?$|"
+    r"(?:[Tt]he )?([Uu]ser (?:aborted|cancell?ed))(?: (?:an?|th\w+) \w+)?\.?$|.*(HttpClient\.Timeout|due to timeout)\b|"
     r"((?i:cancell?ed|aborted|client disconnected|(?:run )?(?:cancell?ed|aborted|stopped) by (?:the )?user))\.?$"
 )
 """The type of an error at the beginning of a message, or a library's words for a run that somebody stopped."""

@@ -947,6 +947,12 @@ def test_who_stopped_a_run_is_stated_in_words(named: dict[str, str], message: st
     ("named", "message", "is_stopped"),
     [
         ("499", "", True),
+        ("20", "This operation was aborted", True),
+        ("23", "The operation was aborted due to timeout", False),
+        ("500", "UNKNOWN: Request was aborted.", True),
+        ("1", "1 CANCELLED: Cancelled on client", True),
+        ("409", "ABORTED: Exceeded maximum tool call iterations (2)", False),
+        ("ABORT_ERR", "The operation was aborted", True),
         ("langgraph.errors.GraphInterrupt", "(Interrupt(value='ok?'),)", True),
         ("pydantic_ai.exceptions.ApprovalRequired", "", True),
         ("kotlinx.coroutines.TimeoutCancellationException", "", False),
@@ -1007,7 +1013,7 @@ def test_who_stopped_a_run_is_stated_in_words(named: dict[str, str], message: st
     ],
 )
 def test_a_timeout_is_no_stop_and_a_wait_for_approval_is_one(named: str, message: str, is_stopped: bool) -> None:  # noqa: FBT001
-    """Kotlin and .NET cancel what takes too long; agents raise an exception to wait for a person."""
+    """Kotlin and .NET cancel what takes too long; agents raise to wait for a person; Node names errors by codes."""
     error_type = error_type_of_call({"error.type": named}, message)
 
     assert is_stopped == (ABORTS.search(error_type or "") is not None)
