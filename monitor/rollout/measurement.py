@@ -406,9 +406,12 @@ class Measurement:
         """
         Both arms in the hours that both served, if the candidate then served alone; None if those hours are too few.
 
-        A rise since the cutover may come from the time, so a verdict needs to see it here as well.
+        A rise since the cutover may come from the time, so a verdict needs to see it here as well. Labels of one day
+        but of no common hour are a cutover at that day, and not side by side.
         """
-        if self.comparison is Comparison.CONCURRENT:
+        blocks = [{each.block for each in arm.strata if each.labelled} for arm in self._compared.arms]
+        hours, days = (set.intersection(*({b // n for b in of_arm} for of_arm in blocks)) for n in (1, 24))
+        if self.comparison is Comparison.CONCURRENT or (not hours and len(days) <= 1):
             return None
         matched = match(replace(self._compared, comparison=Comparison.CONCURRENT))
         is_enough = matched.requests.sum(axis=1).min() >= _LEAST_LABELS

@@ -112,15 +112,11 @@ def too_small(cohort: Cohort, policy: Policy, *, needed: int, seconds: float) ->
     )
 
 
-def _earlier_growth(measurement: Measurement) -> float:
-    """Factor by which more of the baseline's labels count once the candidate has served at all their hours."""
-    earlier = sum(stratum.evidence[0] for stratum in measurement.labels.cohort.baseline.strata)
-    return max(1.0, earlier / max(float(measurement.matched.requests[0].sum()), 1.0))
-
-
 def _growth(measurement: Measurement, policy: Policy, *, is_baseline_growing: bool) -> float:
     """Factor by which the candidate's labels, and with *is_baseline_growing* the baseline's, must grow to decide."""
-    most = math.inf if is_baseline_growing else _earlier_growth(measurement)
+    # More of the baseline's labels count once the candidate has served at all their hours.
+    earlier = sum(stratum.evidence[0] for stratum in measurement.labels.cohort.baseline.strata)
+    most = math.inf if is_baseline_growing else max(1.0, earlier / max(measurement.matched.requests[0].sum(), 1.0))
 
     def is_decided(index: int) -> bool:
         factors = min(_FACTORS[index], most), _FACTORS[index]

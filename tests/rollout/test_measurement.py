@@ -7,11 +7,31 @@ import pytest
 
 from bench.rollout_streams import ArmStream, known_tiers
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cohort import Arm, Cohort, Stratum, TierGroup, TiersBy
+from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum, TierGroup, TiersBy
 from monitor.rollout.judging import judge
 from monitor.rollout.measurement import Measurement, _by_test
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import Interval, VerdictState
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_beside"),
+    [
+        pytest.param(range(204), range(204, 230), False, id="a cutover at noon: one day, no hour"),
+        pytest.param(range(216), range(216, 240), False, id="a cutover at midnight"),
+        pytest.param(range(204), range(200, 230), True, id="four hours side by side"),
+        pytest.param(range(0, 204, 2), range(151, 230, 2), True, id="hours in turn over days, then alone"),
+    ],
+)
+def test_a_cutover_within_a_day_is_not_side_by_side(old: range, new: range, *, is_beside: bool) -> None:
+    """Morning and afternoon of that day passed for it, which took an `ok` back and kept a rise from being called."""
+    arms = [
+        Arm("v", [Stratum(Tier.UNTIERED, "any", 0, False, 30, 30, 3, 0.0, 0.0, 24_000 + hour) for hour in hours])
+        for hours in (old, new)
+    ]
+    cohort = Cohort(*arms, "", TiersBy.NONE, Comparison.BEFORE_AFTER)
+
+    assert is_beside == (Measurement(cohort, None, Policy()).side_by_side is not None)
 
 
 def test_hard_tier_is_compared_at_one_mix() -> None:
