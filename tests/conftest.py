@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from fcntl import LOCK_EX, flock
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,24 +50,32 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.fixture(scope="session")
-def demo_printed(
+def for_all_workers(
     tmp_path_factory: pytest.TempPathFactory, worker_id: str
-) -> Callable[[], AbstractContextManager[Path]]:
-    """
-    Opens the file, one for all workers, of what one `cliffwatch demo --output json` printed.
-
-    Whoever finds it missing runs the demo, while others wait; the tests of the dashboards do, and serve it meanwhile.
-    """
+) -> Callable[[str], AbstractContextManager[Path]]:
+    """Opens a place, by its name, that all workers share: whoever finds it missing makes it, while others wait."""
     ours = tmp_path_factory.getbasetemp()
-    printed = (ours if worker_id == "master" else ours.parent) / "demo.json"
+    folder = ours if worker_id == "master" else ours.parent
 
     @contextmanager
-    def opened() -> Iterator[Path]:
-        with printed.with_suffix(".lock").open("w") as lock:
+    def opened(name: str) -> Iterator[Path]:
+        with (folder / f"{name}.lock").open("w") as lock:
             flock(lock, LOCK_EX)
-            yield printed
+            yield folder / name
 
     return opened
+
+
+@pytest.fixture(scope="session")
+def demo_printed(
+    for_all_workers: Callable[[str], AbstractContextManager[Path]],
+) -> Callable[[], AbstractContextManager[Path]]:
+    """
+    Opens the file of what one `cliffwatch demo --output json` printed.
+
+    The tests of the dashboards run it and serve it meanwhile; a test that comes before them runs one of its own.
+    """
+    return partial(for_all_workers, "demo.json")
 
 
 @pytest.fixture(scope="session")
