@@ -17,14 +17,15 @@ from tests.hostile.odd_events import odd_events
 from tests.hostile.reading import lines_of
 
 CASES = Path(__file__).parent / "cases"
+EVEN = tuple("02468")
 ROLLOUT = {"service": "booking-agent", "candidate": "gpt-4-0125-preview", "verdict": "cliff"}
 
 
 @pytest.fixture(scope="module")
 def demo() -> Sequence[dict[str, Any]]:
-    """One rollout of the demo, with some of the history that its tiers are learnt from."""
+    """Every other request of one rollout, with some of the history that its tiers are learnt from: a cliff already."""
     chosen = ("booking-agent", "history")
-    events = [event for event in demo_events() if event["service"] in chosen]
+    events = [event for event in demo_events() if event["service"] in chosen and event["request_id"].endswith(EVEN)]
     versions = [*dict.fromkeys(event["model_version"] for event in events if event["service"] == "history")][:4]
     return [event for event in events if event["service"] != "history" or event["model_version"] in versions]
 
