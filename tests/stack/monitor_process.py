@@ -17,6 +17,19 @@ from tests.stack.servers import Server, ask
 CLIFFWATCH = str(Path(sys.executable).with_name("cliffwatch"))
 
 
+HURRIED: Mapping[str, float] = {
+    "poll_timeout_seconds": 0.2,
+    "snapshot_interval_seconds": 0.2,
+    "review_interval_seconds": 1.0,
+    # On a busy machine a review of seconds would otherwise rest for a minute before the next.
+    "review_rest_ratio": 0.5,
+}
+"""For tests that wait for what the monitor says next."""
+
+PATIENT: Mapping[str, float] = HURRIED | {"snapshot_interval_seconds": 1.0, "review_interval_seconds": 5.0}
+"""For tests that read much or wait long for alerts: looking at thousands of requests all the time would cost most."""
+
+
 class MonitorProcess(Server):
     """
     `cliffwatch run` on a free port.
@@ -31,13 +44,7 @@ class MonitorProcess(Server):
         self._config = {
             "web": {"listen_address": self.address},
             "ledger": {"url": f"sqlite:///{self.directory}/ledger.db"},
-            "service": {
-                "poll_timeout_seconds": 0.2,
-                "snapshot_interval_seconds": 0.2,
-                "review_interval_seconds": 1.0,
-                # On a busy machine a review of seconds would otherwise rest for a minute before the next.
-                "review_rest_ratio": 0.5,
-            },
+            "service": HURRIED,
             "kafka": dict(kafka),
         } | {name: dict(section) for name, section in sections.items()}
 

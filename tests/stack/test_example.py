@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.stack.monitor_process import MonitorProcess
+from tests.stack.monitor_process import PATIENT, MonitorProcess
 from tests.stack.servers import KafkaServer, ask, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -28,7 +28,7 @@ def test_the_example_on_kafka_comes_out_as_a_cliff() -> None:
         kafka.create_topic("agent-traces", partitions=4)
         kafka.create_topic("agent-outcomes", partitions=4)
         settings = {"bootstrap_servers": kafka.bootstrap_servers}
-        with MonitorProcess(settings, traces={"assembly": {"quiet_seconds": 5.0}}) as monitor:
+        with MonitorProcess(settings, traces={"assembly": {"quiet_seconds": 5.0}}, service=PATIENT) as monitor:
             subprocess.run(example, cwd=REPOSITORY, check=True, timeout=500)
             wait_until(lambda: monitor.total("cliffwatch_requests_total") == 7_000, what="every request is counted")
             wait_until(lambda: _verdicts(monitor) == {"cliff"}, what="the verdict is cliff")

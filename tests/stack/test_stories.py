@@ -15,7 +15,7 @@ import pytest
 import yaml
 from kafka import KafkaProducer
 
-from tests.stack.monitor_process import MonitorProcess
+from tests.stack.monitor_process import PATIENT, MonitorProcess
 from tests.stack.servers import (
     AlertmanagerServer,
     KafkaServer,
@@ -211,7 +211,7 @@ def test_each_story_tells_the_right_people_and_nobody_else(
     settings = {"bootstrap_servers": kafka.bootstrap_servers, "topics": [topic], "group_id": topic}
     pager = alertmanager(with_webhooks((RULES / "alertmanager.yml").read_text(), webhook.url))
 
-    with MonitorProcess(settings, rollout={"floors": floors}) as monitor:
+    with MonitorProcess(settings, rollout={"floors": floors}, service=PATIENT) as monitor:
         scraper = prometheus(
             targets=[monitor.address], rule_files=[RULES / "cliffwatch.rules.yml"], alertmanagers=[pager.address]
         )

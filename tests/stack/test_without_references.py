@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.stack.monitor_process import MonitorProcess
+from tests.stack.monitor_process import PATIENT, MonitorProcess
 from tests.stack.servers import AlertmanagerServer, KafkaServer, PrometheusServer, WebhookReceiver, wait_until
 from tests.stack.test_stories import READ, RULES, evaluated_at, produce, told, with_webhooks
 
@@ -60,7 +60,7 @@ def test_a_worse_canary_is_reported_on_the_first_day(
     settings = {"bootstrap_servers": kafka.bootstrap_servers, "topics": [topic], "group_id": topic}
     pager = alertmanager(with_webhooks((RULES / "alertmanager.yml").read_text(), webhook.url))
 
-    with MonitorProcess(settings) as monitor:
+    with MonitorProcess(settings, service=PATIENT) as monitor:
         scraper = prometheus(
             targets=[monitor.address], rule_files=[RULES / "cliffwatch.rules.yml"], alertmanagers=[pager.address]
         )
