@@ -16,7 +16,7 @@ from monitor.trace.labels import clean_label
 from monitor.trace.model import NO_BUDGET, UNRESOLVED, Budget, ModelVersion, Request, Trace, TraceId, Usage, VersionBy
 from monitor.trace.outcome_policy import status_outcome
 from monitor.trace.runs import Run, by_end, end_of, innermost, runs_of
-from monitor.trace.semconv import ABORTS, WAITS
+from monitor.trace.semconv import ABORTS, CUT_OFF, WAITS
 from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import AGENTS, PRODUCTION, UNKNOWN_SERVICE, OperationKind, Span
 
@@ -105,15 +105,16 @@ def _error(run: Run) -> Span | None:
     """
     if not any(span.error for span in run.ordered):
         return None
-    ends = (run.root, run.last, run.head)
-    tops = [span for span in ends if span is not None and span.error and span.span_id in run.spine]
-    if (whole := next((span for span in tops if run.last is run.head or span.kind not in _PARTS), None)) is not None:
-        return whole
     own = [span for span in run.ordered if span.span_id in run.spine]
     acts = [span for span in own if span.kind is _MODEL or span.kind is _TOOL]
-    failed = [*tops, *(span for span in own if span.kind in AGENTS and span.error)]
     # A streamed call may end after the tools that it calls.
     last = max(acts, key=lambda op: (op.started_at if op.calls_tools else end_of(op), op.span_id), default=run.head)
+    # An agent was not cut off if all that its span lacks is an answer that its last call has.
+    erring = [span for span in own if span.error and not (span.error_type == CUT_OFF and last.output_tokens)]
+    tops = [span for span in (run.root, run.last, run.head) if span in erring]
+    if (whole := next((span for span in tops if run.last is run.head or span.kind not in _PARTS), None)) is not None:
+        return whole
+    failed = [*tops, *(span for span in erring if span.kind in AGENTS)]
     answers = last.kind is _TOOL and run.head.kind in AGENTS and run.head.answered and not run.head.calls_tools
     if run.model_calls and last.error and not answers:
         failed.append(last)

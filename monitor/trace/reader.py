@@ -198,8 +198,7 @@ class Reader:
         self._number = self._options.number_of(self._resource)
 
     def _add_span(self, raw: ProtoSpan) -> None:
-        place = _place(raw)
-        if place is None:
+        if (place := _place(raw)) is None:
             self._ignored[Ignored.SPAN_INVALID] += 1
             return
         facts = self._gather(raw.attributes)

@@ -160,6 +160,10 @@ ABORTS = re.compile(
 """Errors that mean that somebody stopped the run, or that it waits for somebody's approval."""
 
 
+CUT_OFF = "cut_off.cancelled"
+"""Error of an agent whose span ends without what its library writes at any other end."""
+
+
 class Library(NamedTuple):
     """A library, the prefix of its scope names, what it leaves out, and the switch that turns it on."""
 

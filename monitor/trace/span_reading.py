@@ -121,7 +121,7 @@ def _is_cut_off(attributes: SpanAttributes) -> bool:
 def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None:
     """The type of an error from its own attribute, or else from the beginning of a message about it."""
     if not status_message and attributes.singles.keys().isdisjoint((_ERROR_TYPE, _ERROR_MESSAGE, _LEVEL)):
-        return "cancelled" if _is_cut_off(attributes) else None
+        return semconv.CUT_OFF if _is_cut_off(attributes) else None
     types = (str(value).removeprefix("<class '").removesuffix("'>") for value in attributes.values(_ERROR_TYPE))
     named = [name for name in types if not _NO_ERROR.fullmatch(name)]
     # Go names the wrapper of an error with a star before it; JavaScript writes a code in place of the type.

@@ -690,6 +690,34 @@ class TestRun:
 
 
 @pytest.mark.parametrize(
+    "agent",
+    [
+        {"ai.operationId": "ai.streamText", "ai.model.id": "m"},
+        {
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.provider.name": "microsoft.agent_framework",
+            "gen_ai.request.model": "m",
+        },
+        {"gen_ai.operation.name": "invoke_agent", "model_name": "m", "pydantic_ai.all_messages": "[]"},
+    ],
+)
+@pytest.mark.parametrize(("tokens", "is_stopped"), [({}, True), ({"gen_ai.usage.output_tokens": 7}, False)])
+def test_an_agent_whose_span_breaks_off_was_stopped_unless_its_last_call_answers(
+    agent: dict[str, Any],
+    tokens: dict[str, Any],
+    is_stopped: bool,  # noqa: FBT001
+) -> None:
+    """Python's and Vercel's cancelled tasks write no error; an application may write less than the library."""
+
+    def play(tracer: Tracer) -> None:
+        chat = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", **tokens}
+        with tracer.start_as_current_span("agent", attributes=agent):
+            tracer.start_span("chat m", attributes=chat).end()
+
+    assert is_stopped == built(*decode(recorded(play), Limits()).spans).aborted
+
+
+@pytest.mark.parametrize(
     ("request_model", "response_model", "expected"),
     [
         ("gpt-4o-latest", None, True),
