@@ -714,7 +714,7 @@ def test_an_agent_whose_span_breaks_off_was_stopped_unless_its_last_call_answers
         with tracer.start_as_current_span("agent", attributes=agent):
             tracer.start_span("chat m", attributes=chat).end()
 
-    assert is_stopped == built(*decode(recorded(play), Limits()).spans).aborted
+    assert is_stopped == built(*decode(as_protobuf(recorded(play)), Limits()).spans).aborted
 
 
 @pytest.mark.parametrize(
