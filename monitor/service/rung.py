@@ -91,21 +91,21 @@ class Ladder:
             return
         # The outcomes that tiers are learnt from are not compared. If the baseline stopped at the cutover, its earlier
         # traffic gives the tiers and its later traffic is compared.
-        for learnt_until in (self.rollout.started_at, self._split_of_baseline()):
+        for learnt_until in self._splits_of_baseline():
             view = TierView(tiers_by, self._class_tiers(learnt_until))
             if view.class_tiers:
                 yield view, self.window._replace(baseline_since=max(learnt_until, self.window.baseline_since))
 
-    def _split_of_baseline(self) -> float:
-        """Until when the baseline's traffic gives tiers (Unix seconds); what comes after is compared."""
-        started_at = self.rollout.started_at
+    def _splits_of_baseline(self) -> Iterator[float]:
+        """Until when the baseline's traffic gives tiers (Unix seconds); what comes after is compared. Best first."""
+        yield (started_at := self.rollout.started_at)
         begins = self.arms.baseline_begins(since=self.window.baseline_since, until=started_at)
         served = started_at - max(self.window.baseline_since, begins)
         # Compare a whole week if there is one, so that weekends meet weekends; less than a day does not cover the
         # hours of a day.
         compared = max(served / 2, min(_WEEK, served - _DAY)) if served >= _WEEK else served / 2
         split = started_at - compared if compared >= _DAY else started_at
-        return next((until for until in self.class_tiers if until < started_at), split)
+        yield next((until for until in self.class_tiers if until < started_at), split)
 
     def _class_tiers(self, learnt_until: float) -> Mapping[tuple[str, str], Tier]:
         if learnt_until in self.class_tiers:
