@@ -24,12 +24,13 @@ from monitor.errors import ConfigInvalid, UsageError, os_errors
 from monitor.evals import rendering, tiering
 from monitor.evals.cases import Run
 from monitor.evals.comparison import Stratum
-from monitor.evals.files import STANDARD_INPUT, read_results
+from monitor.evals.files import read_results
 from monitor.evals.gate import Floors, GateResult, check, read_floors
 from monitor.evals.human import corrected
 from monitor.evals.rendering import ReportFormat, format_of, render
 from monitor.evals.report import EvalReport
 from monitor.evals.runs import Side, paired, reference_runs
+from monitor.ingest.file import STANDARD_INPUT
 from monitor.rollout.wording import counted, one_line, points
 
 _CASES_SHOWN = 20

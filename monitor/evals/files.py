@@ -21,6 +21,7 @@ from monitor.evals.formats import reading
 from monitor.evals.formats.detect import READ_FORMATS, holds_results, read_content
 from monitor.evals.formats.documents import bfcl_result_files
 from monitor.evals.formats.reading import ChoiceAbsent, Options, ResultFile, ResultFileInvalid
+from monitor.ingest.file import STANDARD_INPUT, is_piped
 from monitor.ingest.lines import CORRUPTED, decompressed
 from monitor.rollout.wording import some_of
 from monitor.trace.labels import clean_label
@@ -30,7 +31,6 @@ from monitor.trace.values import read_json
 _APART = timedelta(microseconds=1)  # between start times, so that they keep the order of the file
 
 
-STANDARD_INPUT = "-"
 _ENDINGS = (".eval", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".yaml", ".yml", ".xml", ".parquet")
 _LARGEST_BYTES = 2 * 1024**3
 _OTHER_SHAPE = (AttributeError, IndexError, KeyError, TypeError)  # a list for an object, or a number for a text
@@ -99,13 +99,13 @@ def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Sequ
 
 def events_of_results(path: str, options: Options) -> Iterable[bytes] | None:
     """
-    The eval results at *path*, a file or a folder, as native events; None if it holds events or requests.
+    The eval results at *path*, a file or a folder, as native events; None for events or requests, and for any pipe.
 
     Raises:
         UsageError: the file cannot be opened.
         ResultFileInvalid: it is damaged, or holds nothing that can be read.
     """
-    if path == STANDARD_INPUT:
+    if is_piped(path):  # what has been looked at could not be read again
         return None
     if not isdir(path):  # noqa: PTH112  (the other one raises for a name that is too long)
         is_result = holds_results(_content(path, at_most=1024**2))  # a file of events may not fit into memory
@@ -136,12 +136,11 @@ def _bfcl_cases(path: str) -> Sequence[str]:
 
 
 def _content(path: str, *, at_most: int = _LARGEST_BYTES + 1) -> bytes:
-    is_piped = path == STANDARD_INPUT
     cannot = os_errors(UsageError, f"{Path(path).absolute()} cannot be read", "check the name.")
     with cannot, reading.refused(CORRUPTED, f"{path} is damaged", "use a complete copy of it"):
-        most = min(_LARGEST_BYTES, _LARGEST_BYTES if is_piped else reading.most_unfolded(Path(path).stat().st_size))
-        read = _bytes if not is_piped and Path(path).is_file() else _of_pipe
-        content = read(path, min(at_most, most + 1), sys.stdin)
+        size = _LARGEST_BYTES if is_piped(path) else Path(path).stat().st_size
+        most = min(_LARGEST_BYTES, reading.most_unfolded(size))
+        content = (_of_pipe if is_piped(path) else _bytes)(path, min(at_most, most + 1), sys.stdin)
     if most < len(content) <= _LARGEST_BYTES:
         raise ResultFileInvalid(f"{path} decompresses to over {reading.LARGEST_RATIO} times its size; unpack it.")
     if len(content) > _LARGEST_BYTES:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from itertools import chain, islice
+from os.path import exists, isdir, isfile  # those of pathlib raise for a name that is too long
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +20,11 @@ STANDARD_INPUT = "-"
 
 Translate = Callable[[str], Iterable[bytes] | None]
 """Converts the file at a path to lines of events; returns None if the file can be read as it is."""
+
+
+def is_piped(path: str) -> bool:
+    """Whether *path* can be read only once: standard input, a pipe or a device."""
+    return path == STANDARD_INPUT or (exists(path) and not isfile(path) and not isdir(path))  # noqa: PTH110, PTH112, PTH113
 
 
 class FileSource(Source):
@@ -59,8 +65,7 @@ class FileSource(Source):
             raise UsageError("A file is named twice; name each once.")
         self._translate = translate
         for path in paths:
-            is_folder = translate is not None and Path(path).is_dir()
-            if path != STANDARD_INPUT and not is_folder:
+            if not is_piped(path) and (translate is None or not isdir(path)):  # noqa: PTH112
                 with self._opened(path):
                     """Open each file once, to report a wrong name now and not after an hour of other files."""
         self._ledger_offsets = ledger_offsets

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -45,6 +47,26 @@ def test_a_good_history_gives_a_trusted_calibration_in_force(
     ledger = SqlLedger(url)
     assert [result["difficulty"]["calibration"]] == [record.calibration_id for record in ledger.calibrations()]
     ledger.close()
+
+
+def test_a_pipe_is_read_once(history: str, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a look at a pipe takes out of it could not be read again, and opening it in vain ends who writes."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=pipe.write_bytes, args=(Path(history).read_bytes(),), daemon=True)
+    writer.start()
+
+    code, result = calibrate(capsys, str(pipe), "--ledger", url)
+
+    writer.join(timeout=10)
+    assert (0, 1200, 0) == (code, result["records"]["counted"], result["records"]["dead_lettered"])
+
+
+def test_a_name_that_is_too_long_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """The file is to blame, and not the output."""
+    assert 3 == run_command(["calibrate", "x" * 5_000, "--dry-run"])
+
+    assert capsys.readouterr().err.endswith("x cannot be read: File name too long; check the name.\n")
 
 
 def test_too_few_versions_give_exit_code_1_and_say_what_is_missing(
