@@ -11,11 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
-import typer
 from hypothesis import HealthCheck, settings
 
 # Machines are shared and noisy, so how long an example takes says nothing about the code; in CI the same examples are
@@ -93,32 +91,6 @@ def demo(demo_printed: Callable[[], AbstractContextManager[Path]]) -> dict[str, 
     read = {"read": 25_650, "counted": 25_650, "duplicate": 0, "dead_lettered": 0, "unlabelled": 0}
     assert read == result["records"]
     return {rollout["service"]: rollout for rollout in result["rollouts"]}
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _commands_are_built_once() -> Iterator[None]:
-    """
-    Typer builds every command anew before it runs one, which is four fifths of most runs in a test.
-
-    They are kept until more commands are loaded; nothing that a run leaves behind is kept in them.
-    """
-    build = typer.main.get_command
-    built: dict[tuple[typer.Typer, int], Any] = {}
-
-    def kept(app: typer.Typer) -> Any:
-        key = (app, _how_many_commands(app))
-        if key not in built:
-            built[key] = build(app)
-        return built[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(typer.main, "get_command", kept)
-        yield
-
-
-def _how_many_commands(app: typer.Typer) -> int:
-    below = (group.typer_instance for group in app.registered_groups)
-    return len(app.registered_commands) + sum(1 + _how_many_commands(group) for group in below if group is not None)
 
 
 @pytest.fixture(autouse=True)
