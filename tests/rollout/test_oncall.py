@@ -100,6 +100,7 @@ _STRATA = st.lists(
 _SEVERITIES = st.lists(
     st.builds(Severity, capability=st.sampled_from((*_NAMES, "other")), weight=st.just(0.0) | st.floats(1e-30, 1e6)),
     max_size=4,
+    unique_by=lambda severity: severity.capability,
 )
 
 
