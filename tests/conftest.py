@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from fcntl import LOCK_EX, flock
 from functools import partial
-from itertools import chain, islice
 from pathlib import Path
 
 import pytest
@@ -29,30 +28,14 @@ settings.load_profile("cliffwatch")
 
 
 @pytest.hookimpl(trylast=True)  # after the dice of pytest-randomly
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """
-    Dear tests go first, so that no worker is left with one when the others are done.
-
-    Each worker begins with a part of its own: one with what starts servers, and often waits for them, the others with
-    what is slow because it computes.
-    """
-    workers = getattr(config, "workerinput", {}).get("workercount", 1)
-    items.sort(key=lambda item: not _runs_the_demo_for_all(item))
-    servers = [item for item in items if _is_marked(item, "stack")]
-    slow = [item for item in items if _is_marked(item, "slow") and not _is_marked(item, "stack")]
-    quick = iter([item for item in items if not _is_marked(item, "stack") and not _is_marked(item, "slow")])
-    part, each = len(items) // workers, -(-len(slow) // max(workers - 1, 1))
-    parts = [servers, *(slow[start : start + each] for start in range(0, len(slow), each or 1))]
-    items[:] = [*chain.from_iterable([*head, *islice(quick, max(part - len(head), 0))] for head in parts), *quick]
-
-
-def _is_marked(item: pytest.Item, name: str) -> bool:
-    return item.get_closest_marker(name) is not None
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts servers goes first: it takes longest, and no worker should be left with it when others are done."""
+    items.sort(key=lambda item: (not _runs_the_demo_for_all(item), item.get_closest_marker("stack") is None))
 
 
 def _runs_the_demo_for_all(item: pytest.Item) -> bool:
     """Whether it starts a demo whose printed result others read, who else would run one of their own."""
-    return "demo_printed" in getattr(item, "fixturenames", ()) and _is_marked(item, "stack")
+    return "demo_printed" in getattr(item, "fixturenames", ()) and item.get_closest_marker("stack") is not None
 
 
 @pytest.hookimpl(wrapper=True)
