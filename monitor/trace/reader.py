@@ -21,7 +21,7 @@ from monitor.trace.labels import clean_label
 from monitor.trace.messages import Asked
 from monitor.trace.model import Ignored, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import JUDGE, Evaluation, outcome_of
-from monitor.trace.semconv import EVALUATION_EVENT, EVENT_NAME, EVENTS, FLAG_KEY, FLAG_VARIANTS, Field
+from monitor.trace.semconv import EVALUATION_EVENT, EVENT_NAME, EVENTS, FINISH_REASON, FLAG_KEY, FLAG_VARIANTS, Field
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import OperationKind, Span
 from monitor.trace.span_attributes import MESSAGE_KEYS, Meaning, SpanAttributes, meaning_of, unquoted
@@ -120,7 +120,7 @@ class _Known(NamedTuple):
     Attributes:
         kind: Their kind.
         shared: The fields of `Span` that are the same for all of them.
-        mended: Number of labels in each span that were changed to be valid.
+        mended: How many labels of each span had to be changed to be valid.
         is_irrelevant: They do no agent's work and carry no attribute for Cliffwatch.
         is_all: They have no facts beside `shared`, except an error.
         differs: Fields of `Span` that only few kinds of spans have, each with the function that reads it.
@@ -298,9 +298,11 @@ class Reader:
             self._add_evaluation(self._gather(event.attributes), trace_id, seconds(event.time_unix_nano), part)
             return
         own = {pair.key: self._read_value(pair.value) for pair in event.attributes if self._options.uses[pair.key]}
+        attributes: Attributes = event.attributes
         if meaning is not None:
             facts.add_message(meaning, event.name.split(".")[1], own)
-        self._gather(event.attributes, facts)
+            attributes = [pair for pair in attributes if pair.key == FINISH_REASON]
+        self._gather(attributes, facts)
         flag = f"feature_flag:{own.get(FLAG_KEY)}"
         if flag in self._options.looked_at:
             facts.looked_at[flag] = next((own[key] for key in FLAG_VARIANTS if key in own), None)
@@ -340,13 +342,14 @@ class Reader:
         answer = span_reading.answered(facts, output_tokens)
         error = span_reading.error_of(code, facts, answer=answer)
         models = span_reading.models_of(facts, failed=bool(error), is_call=is_call) if is_asked else (None, None)
+        request_model, response_model = map(self._label, models)
         return Span(
             *place,
             **{**known.shared, **{field: read(facts) for field, read in known.differs}},
             error=error,
             error_type=self._label(span_reading.error_type_of(facts, raw.status.message if error else "")),
-            request_model=self._label(models[0]),
-            response_model=self._label(models[1]),
+            request_model=request_model,
+            response_model=response_model,
             text=None if asked.text is None else asked.text[: self._limits.max_text_chars],
             is_wrapped=not asked.is_plain,
             messages=asked.messages,

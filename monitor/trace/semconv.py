@@ -101,6 +101,7 @@ EVENT_NAME = "event.name"
 EVENTS = {row["name"]: Field[row["read_as"]] if row["read_as"] else None for row in table("events.csv")}
 """Span events that are read: as an evaluation, as one message, or (None) as attributes of the span itself."""
 
+FINISH_REASON = "finish_reason"  # of the message in an event
 FLAG_KEY, FLAG_VARIANTS = "feature_flag.key", ("feature_flag.result.variant", "feature_flag.variant")
 
 OPERATION_KINDS = {row["name"]: OperationKind(row["kind"]) for row in table("operation_kinds.csv")}

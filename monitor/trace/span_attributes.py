@@ -43,7 +43,8 @@ _MEANINGS = {
     row.name: Meaning(row.fact, rank, row.name.startswith(_QUOTED), row.prefix) for rank, row in enumerate(ATTRIBUTES)
 }
 _NAMES = {name: meaning for name, meaning in _MEANINGS.items() if not meaning.prefix}
-WRITTEN_AT_ONCE = [((name := _NAMES[row["name"]]).fact, (name.rank, row["value"])) for row in table("agents.csv")]
+_WRITTEN = [(_NAMES[row["name"]], row["value"]) for row in table("agents.csv")]
+WRITTEN_AT_ONCE = [(meaning.fact, (meaning.rank, value)) for meaning, value in _WRITTEN]
 """Fact, rank and value of what a library writes on an agent's span although it writes more at any end of its own."""
 _FAMILIES = {meaning.prefix: meaning for meaning in _MEANINGS.values() if meaning.prefix}
 _PREFIXES = tuple(_FAMILIES)

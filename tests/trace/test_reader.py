@@ -1133,6 +1133,16 @@ def test_messages_may_be_events(attributes: dict[str, Any]) -> None:
     assert read_span(MODEL_CALL, event=("gen_ai.choice", choice)).answered
 
 
+def test_a_long_message_of_an_event_is_whole_and_no_attribute_that_was_cut() -> None:
+    """A message is read once; only the reason why it ended is read as a fact of its span."""
+    event = ("gen_ai.user.message", {"content": "x" * 80, "finish_reason": "cancelled"})
+
+    decoded = read(one_span(MODEL_CALL, event=event), max_attribute_chars=64)
+
+    assert ("x" * 80, "cancelled") == (decoded.spans[0].text, decoded.spans[0].error_type)
+    assert {} == decoded.ignored
+
+
 def test_status_tells_errors_from_silence() -> None:
     """An error status is an error, OK is said to be fine, and unset says nothing."""
 
