@@ -93,7 +93,7 @@ BY_PEOPLE, BY_JUDGE = a_stratum(p__p=950, p__f=50), a_stratum(p_p_=855, p_f_=145
 def test_a_judge_that_labels_one_arm_more_than_people_do_may_err_there(
     baseline: list[Stratum], candidate: list[Stratum], gap: float
 ) -> None:
-    """An unchecked judge may be wrong in a fifth of its verdicts; that is no change of the model."""
+    """If an unchecked judge is wrong in a fifth of its verdicts, the model has not changed for that."""
     measurement = Measurement(a_cohort(baseline, candidate), None, POLICY)
 
     assert gap == pytest.approx(measurement.judge_gaps[TierGroup.ALL])

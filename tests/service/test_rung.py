@@ -247,7 +247,7 @@ def test_one_hard_request_of_the_candidate_alone_declares_no_tiers(ledger: SqlLe
         pytest.param(None, "hard", ArmName.BASELINE, id="the candidate alone declares tiers"),
         pytest.param("hard", None, ArmName.CANDIDATE, id="the baseline alone does"),
         pytest.param("hard", "hard", None, id="both do"),
-        pytest.param(None, None, None, id="nobody does, so nobody asks for them"),
+        pytest.param(None, None, None, id="neither does, so no reason mentions tiers"),
     ],
 )
 def test_tiers_that_one_arm_does_not_declare_are_named(
