@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
-
-_Entries = TypeVar("_Entries", bound=Sequence[BaseModel])
 
 # Squares of smaller numbers may be 0. Larger ones, and longer times, fit no integer of the database or of the system.
 _SMALLEST, _LARGEST, _LARGEST_IN = 1e-30, 2.0**62, {"seconds": 1e9, "days": 1e6}
@@ -31,7 +27,7 @@ class Settings(BaseModel):
 def one_for_each(*names: str) -> AfterValidator:
     """Refuses a list in which two entries have the same values of *names*, because one of them would not count."""
 
-    def check(entries: _Entries) -> _Entries:
+    def check(entries: tuple[BaseModel, ...]) -> tuple[BaseModel, ...]:
         for values, times in Counter(tuple(getattr(entry, name) for name in names) for entry in entries).items():
             if times > 1:
                 same = ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True) if value)

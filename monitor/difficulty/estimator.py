@@ -131,8 +131,11 @@ class DifficultyClassifier(base.Classifier):
     def predict_proba_one(self, x: dict[Any, Any], **kwargs: Any) -> dict[ClfTarget, float]:
         """Probability that a request with features *x* succeeds (False) or fails (True)."""
         del kwargs
-        active = [(self.bias, 1.0), *((self.weights.get(name) or _unlearnt(name), value) for name, value in x.items())]
-        mean, variance = sum(w.mean * value for w, value in active), sum(w.variance * value**2 for w, value in active)
+        mean, variance = self.bias.mean, self.bias.variance
+        for name, value in x.items():
+            weight = self.weights.get(name) or _unlearnt(name)
+            mean += weight.mean * value
+            variance += weight.variance * value * value
         probability = failure_probability(mean, variance)
         return {False: 1.0 - probability, True: probability}
 

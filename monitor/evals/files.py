@@ -138,9 +138,9 @@ def _bfcl_cases(path: str) -> Sequence[str]:
 def _content(path: str, *, at_most: int = _LARGEST_BYTES + 1) -> bytes:
     cannot = os_errors(UsageError, f"{Path(path).absolute()} cannot be read", "check the name.")
     with cannot, reading.refused(CORRUPTED, f"{path} is damaged", "use a complete copy of it"):
-        size = _LARGEST_BYTES if is_piped(path) else Path(path).stat().st_size
+        read, size = (_of_pipe, _LARGEST_BYTES) if is_piped(path) else (_bytes, Path(path).stat().st_size)
         most = min(_LARGEST_BYTES, reading.most_unfolded(size))
-        content = (_of_pipe if is_piped(path) else _bytes)(path, min(at_most, most + 1), sys.stdin)
+        content = read(path, min(at_most, most + 1), sys.stdin)
     if most < len(content) <= _LARGEST_BYTES:
         raise ResultFileInvalid(f"{path} decompresses to over {reading.LARGEST_RATIO} times its size; unpack it.")
     if len(content) > _LARGEST_BYTES:

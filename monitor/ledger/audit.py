@@ -135,7 +135,7 @@ def _rows(connection: sa.Connection) -> _Tallies:
 def _versions(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
     columns, counted = model_version.c, _counted(counters)
     rows = connection.execute(sa.select(columns.id, *_VERSION, columns.requests, columns.labelled)).all()
-    requests, labels = _by_version(counted["requests"]), _by_version(counted["labels"])
+    requests, labels = (added_up((key[:3], n) for key, n in counted[name].items()) for name in ("requests", "labels"))
     yield _equal("requests of versions = requests counted", {tuple(row[1:4]): row.requests for row in rows}, requests)
     yield _equal("labels of versions = outcomes counted", {tuple(row[1:4]): row.labelled for row in rows}, labels)
     hours = schema.traffic.c
@@ -166,10 +166,6 @@ def _strata(connection: sa.Connection, dialect: Dialect, _: _Counters) -> Iterat
         for rows in (cells, recount)
     )
     yield _equal("cells of evidence = requests and labels of rows", stored, recounted)
-
-
-def _by_version(counts: Mapping[tuple[Any, ...], int]) -> Mapping[tuple[Any, ...], int]:
-    return added_up((key[:3], number) for key, number in counts.items())
 
 
 def _spans(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:

@@ -226,10 +226,8 @@ class _Evidence:
         return [*chain.from_iterable(cells.by_stratum(view) for cells in self.hours)]
 
     def failure_classes(self, tiers: Sequence[Tier]) -> FailureCounts:
-        counts: Counter[tuple[Tier, str, str]] = Counter()
-        for tier, (failures, *name) in zip(tiers, self.cells("failures", "capability", "failure_class"), strict=True):
-            if failures:
-                counts[tier, *name] += failures
+        cells = zip(tiers, self.cells("failures", "capability", "failure_class"), strict=True)
+        counts = Counter(added_up(((tier, *name), failures) for tier, (failures, *name) in cells if failures))
         return {Signature(*name): failures for name, failures in counts.most_common(_MOST_SIGNATURES)}
 
     def clusters(self, view: arms.TierView, tiers: Sequence[Tier], sample: Sample) -> Clusters:

@@ -11,10 +11,11 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterKey, CounterName, TaggedTrace
 from monitor.rollout.tracker import VersionKey
+from monitor.trace.grouping import added_up
 from monitor.trace.horizon import Horizon, length_of
 from monitor.trace.model import NO_BUDGET
 
@@ -131,12 +132,8 @@ class CounterDeltas:
 
     def counts(self) -> Counter[Counted]:
         """All increments that are not 0, by name and labels."""
-        counts = Counter(self._others)
-        for delta in self._deltas.values():
-            for key, number in delta.counted():
-                if number:
-                    counts[key] += number
-        return counts
+        of_deltas = (pair for delta in self._deltas.values() for pair in delta.counted() if pair[1])
+        return Counter(added_up(chain(self._others.items(), of_deltas)))
 
     def failed_traces(self) -> dict[CounterKey, str]:
         """ID of the latest failed trace for each counter of failures that increases."""

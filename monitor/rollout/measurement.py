@@ -409,12 +409,12 @@ class Measurement:
         A rise since the cutover may come from the time, so a verdict needs to see it here as well. Labels of one day
         but of no common hour are a cutover at that day, and not side by side.
         """
+        if self.comparison is Comparison.CONCURRENT:
+            return None
         blocks = [{each.block for each in arm.strata if each.labelled} for arm in self._compared.arms]
         hours, days = (set.intersection(*({b // n for b in of_arm} for of_arm in blocks)) for n in (1, 24))
-        if self.comparison is Comparison.CONCURRENT or (not hours and len(days) <= 1):
-            return None
         matched = match(replace(self._compared, comparison=Comparison.CONCURRENT))
-        is_enough = matched.requests.sum(axis=1).min() >= _LEAST_LABELS
+        is_enough = matched.requests.sum(axis=1).min() >= _LEAST_LABELS and (hours or len(days) > 1)
         return matched if is_enough and matched.comparison is Comparison.CONCURRENT else None
 
     @cached_property

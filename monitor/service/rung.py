@@ -98,7 +98,8 @@ class Ladder:
 
     def _splits_of_baseline(self) -> Iterator[float]:
         """Until when the baseline's traffic gives tiers (Unix seconds); what comes after is compared. Best first."""
-        yield (started_at := self.rollout.started_at)
+        started_at = self.rollout.started_at
+        yield started_at
         begins = self.arms.baseline_begins(since=self.window.baseline_since, until=started_at)
         served = started_at - max(self.window.baseline_since, begins)
         # Compare a whole week if there is one, so that weekends meet weekends; less than a day does not cover the
